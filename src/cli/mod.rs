@@ -1,0 +1,137 @@
+//! The command line.
+//!
+//! Responsible for: what `pinmesh …` means, what it prints, and its exit code. `init` and `daemon`
+//! are here; every other command is a call of the RPC, of a running daemon or of a node that this
+//! process starts for the one command. Owns no state.
+
+mod client;
+mod daemon;
+mod init;
+mod listen;
+mod notify;
+mod print;
+mod rpc;
+mod upload;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::node::version;
+use crate::repo;
+
+/// Exit code of a command that failed.
+const FAILED: u8 = 1;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "pinmesh",
+    about = "An IPFS node that answers Kubo's RPC.",
+    after_help = "Every other command of the RPC works too, as in Kubo's `ipfs`: add, cat, ls, pin ls, \
+                  config, id, version, shutdown, … With a daemon it answers; without one a node is \
+                  started for the one command.",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    /// Print the version of this program.
+    #[arg(long)]
+    version: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The options that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+struct Global {
+    /// Path to the repository directory to use.
+    #[arg(long, global = true, value_name = "DIR")]
+    repo_dir: Option<PathBuf>,
+    /// Path to the configuration file to use.
+    #[arg(long, global = true, value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Old name of --repo-dir.
+    #[arg(long, short = 'c', global = true, hide = true)]
+    config: Option<PathBuf>,
+    /// Use a specific API instance: a multiaddr.
+    #[arg(long, global = true)]
+    api: Option<String>,
+    /// Operate in debug mode.
+    #[arg(long, short = 'D', global = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = parse_bool)]
+    debug: Option<bool>,
+    /// Run without a network.
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = parse_bool)]
+    offline: Option<bool>,
+}
+
+impl Global {
+    fn repo_path(&self) -> PathBuf {
+        self.repo_dir.clone().or_else(|| self.config.clone()).unwrap_or_else(repo::default_path)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Initialize a repository: a config file and a new key pair.
+    Init(init::Arguments),
+    /// Run a node.
+    Daemon(Box<daemon::Arguments>),
+    /// Everything else.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+/// Go's `strconv.ParseBool`.
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => {
+            let quoted = crate::config::quote(text);
+            Err(format!("strconv.ParseBool: parsing {quoted}: invalid syntax"))
+        }
+    }
+}
+
+/// Runs the command line `arguments`; returns the exit code.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about an output that is gone.
+            let _ = error.print();
+            return if error.use_stderr() { FAILED } else { 0 };
+        }
+    };
+    if cli.version {
+        print::line(&version_line());
+        return 0;
+    }
+    crate::node::Logs::install();
+    let done = match cli.command {
+        Some(Command::Init(arguments)) => init::run(&cli.global, &arguments).map(|()| 0),
+        Some(Command::Daemon(arguments)) => daemon::run(&cli.global, *arguments),
+        Some(Command::Other(words)) => rpc::run(&cli.global, &words).map(|()| 0),
+        None => {
+            let _ = <Cli as clap::CommandFactory>::command().print_help();
+            return 0;
+        }
+    };
+    done.unwrap_or_else(|error| {
+        print::error(&format!("Error: {error}"));
+        FAILED
+    })
+}
+
+fn version_line() -> String {
+    let commit = version::COMMIT;
+    let commit = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
+    format!("pinmesh version {}{commit}", version::VERSION)
+}

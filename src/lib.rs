@@ -1,0 +1,31 @@
+//! pinmesh: an IPFS node that answers Kubo's HTTP RPC.
+//!
+//! # Layout
+//!
+//! Layers are folders; imports point down only (`tests/it/architecture.rs` holds the table).
+//!
+//! - `cli`: the command line.
+//! - `http`: the RPC server; translation only.
+//! - `node`: the use cases. `Node` owns every handle.
+//! - `gc`: mark, sweep, compact.
+//! - `pins`: the local pinset. `exchange`: get a block.
+//! - `store`: the blockstore, packs and index. `db`: the state database. `repo`: `$IPFS_PATH`.
+//! - `config`: Kubo's JSON config.
+//! - `net`: addresses, filters, peering; libp2p.
+//! - `ipld`, `unixfs`, `car`, `tar`: pure.
+
+pub mod car;
+pub mod cli;
+pub mod config;
+pub mod db;
+pub mod exchange;
+pub mod gc;
+pub mod http;
+pub mod ipld;
+pub mod net;
+pub mod node;
+pub mod pins;
+pub mod repo;
+pub mod store;
+pub mod tar;
+pub mod unixfs;

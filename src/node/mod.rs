@@ -1,0 +1,163 @@
+//! The node: what the RPC and the command line can ask for.
+//!
+//! Owns every handle. A crash leaves what the stores and databases below it promise.
+
+mod about;
+pub mod add;
+pub mod block;
+mod blocking;
+pub mod cat;
+pub mod dag;
+pub mod dag_stat;
+mod error;
+pub mod export;
+mod file;
+mod first_start;
+pub mod get;
+pub mod import;
+pub mod list_pins;
+mod logs;
+pub mod ls;
+pub mod pin;
+pub mod produce;
+pub mod refs;
+pub mod repo;
+pub mod resolve;
+mod settings;
+pub mod start;
+mod subsystems;
+mod swarm;
+mod traverse;
+pub mod verify_pins;
+pub mod version;
+mod walk;
+
+pub use crate::exchange::Reach;
+pub use about::About;
+pub(crate) use blocking::blocking;
+pub use error::Error;
+pub use logs::{Line, LogLevel, Logs};
+pub use settings::ProfileChange;
+pub use swarm::{PeerAddresses, PingTarget};
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::exchange::Exchange;
+use crate::net::Network;
+use crate::pins::Pins;
+use crate::repo::{Identity, Repo};
+use crate::store::Store;
+
+/// A handle to the node. Cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct Node(Arc<Parts>);
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// `$IPFS_PATH`, locked.
+    pub repo: Repo,
+    /// The key pair.
+    pub identity: Identity,
+    /// The state database.
+    pub db: Db,
+    /// The blocks, here and elsewhere.
+    pub exchange: Exchange,
+    /// The network; none on a node that is offline.
+    pub network: Option<Network>,
+    /// The agent version, suffix included.
+    pub agent: String,
+    /// Whether this is the daemon, and not a command that runs by itself.
+    pub is_daemon: bool,
+    /// Whether garbage is collected from time to time.
+    pub enable_gc: bool,
+    /// When the node was started.
+    pub started_at: SystemTime,
+    /// Cancelled when the node is asked to end.
+    pub shutdown: CancellationToken,
+}
+
+impl Node {
+    /// Puts a node together; runs nothing.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Asks the node to end. Returns at once.
+    pub fn shutdown(&self) {
+        self.0.shutdown.cancel();
+    }
+
+    /// Resolves when the node has been asked to end.
+    pub async fn stopped(&self) {
+        self.0.shutdown.cancelled().await;
+    }
+
+    /// `$IPFS_PATH`, and the config in it.
+    #[must_use]
+    pub fn repo(&self) -> &Repo {
+        &self.0.repo
+    }
+
+    /// The config in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.0.repo.config()
+    }
+
+    /// The key pair.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// Who we say we are: `kubo/0.44.0/pinmesh-0.1.0`, with a suffix when there is one.
+    #[must_use]
+    pub fn agent(&self) -> &str {
+        &self.0.agent
+    }
+
+    /// Whether this is the daemon, and not a command that runs by itself.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.0.is_daemon
+    }
+
+    /// Whether garbage is collected from time to time.
+    #[must_use]
+    pub fn enable_gc(&self) -> bool {
+        self.0.enable_gc
+    }
+
+    /// When the node was started.
+    #[must_use]
+    pub fn started_at(&self) -> SystemTime {
+        self.0.started_at
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.0.exchange.store()
+    }
+
+    pub(crate) fn pins(&self) -> Pins {
+        Pins::new(self.0.db.clone(), self.store().clone())
+    }
+
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.0.exchange
+    }
+
+    pub(crate) fn network(&self) -> Option<&Network> {
+        self.0.network.as_ref()
+    }
+}

@@ -1,0 +1,174 @@
+//! The node's key pair: made by `init`, or found in the config.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use libp2p_identity::{KeyType, Keypair, PeerId};
+
+use super::Error;
+use crate::config::Config;
+
+/// Bits of the keys whose size is fixed.
+const FIXED_KEY_BITS: i64 = 256;
+
+/// A key pair and what is derived from it.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    keypair: Keypair,
+    peer_id: PeerId,
+}
+
+impl Identity {
+    /// Makes a new key pair of the `algorithm`: `ed25519` or `secp256k1`.
+    ///
+    /// # Errors
+    /// When the algorithm is unknown, or its keys never have `bits` bits.
+    pub fn generate(algorithm: &str, bits: Option<i64>) -> Result<Self, Error> {
+        let keypair = match algorithm {
+            "ed25519" | "secp256k1" => {
+                if let Some(bits) = bits.filter(|bits| *bits != FIXED_KEY_BITS) {
+                    return Err(Error::Identity(format!(
+                        "invalid key size {bits}: {algorithm} keys are always {FIXED_KEY_BITS} bits"
+                    )));
+                }
+                if algorithm == "ed25519" {
+                    Keypair::generate_ed25519()
+                } else {
+                    Keypair::generate_secp256k1()
+                }
+            }
+            "rsa" => {
+                return Err(Error::Identity(
+                    "RSA keys are used when a config has one, but not made: use ed25519, or \
+                     make the config with Kubo's `ipfs init --algorithm=rsa`"
+                        .to_owned(),
+                ));
+            }
+            other => return Err(Error::Identity(format!("unrecognized key type: {other}"))),
+        };
+        Ok(Self::of(keypair))
+    }
+
+    /// The key pair in `config`.
+    ///
+    /// # Errors
+    /// When there is none, or its peer ID is another.
+    pub fn from_config(config: &Config) -> Result<Self, Error> {
+        if config.peer_id().is_empty() {
+            let text = "identity was not set in config (was 'ipfs init' run?)";
+            return Err(Error::Identity(text.to_owned()));
+        }
+        let bad = |error: &dyn std::fmt::Display| {
+            Error::Identity(format!("failed to decode private key: {error}"))
+        };
+        let bytes = STANDARD.decode(config.private_key()).map_err(|e| bad(&e))?;
+        let keypair = Keypair::from_protobuf_encoding(&bytes).map_err(|e| bad(&e))?;
+        let identity = Self::of(keypair);
+        if identity.peer_id.to_base58() != config.peer_id() {
+            let text = "private key in config does not match id";
+            return Err(Error::Identity(text.to_owned()));
+        }
+        Ok(identity)
+    }
+
+    fn of(keypair: Keypair) -> Self {
+        let peer_id = keypair.public().to_peer_id();
+        Self { keypair, peer_id }
+    }
+
+    /// The key pair.
+    #[must_use]
+    pub fn keypair(&self) -> &Keypair {
+        &self.keypair
+    }
+
+    /// Whether it is an RSA key: slow, and no longer made.
+    #[must_use]
+    pub fn is_rsa(&self) -> bool {
+        self.keypair.key_type() == KeyType::RSA
+    }
+
+    /// The peer ID.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// The private key as the config holds it: base64 of libp2p's protobuf.
+    ///
+    /// # Errors
+    /// For an RSA key, which cannot be written.
+    pub fn private_key_text(&self) -> Result<String, Error> {
+        let bytes = self
+            .keypair
+            .to_protobuf_encoding()
+            .map_err(|error| Error::Identity(format!("failed to encode private key: {error}")))?;
+        Ok(STANDARD.encode(bytes))
+    }
+
+    /// The public key as `id` shows it: base64 of libp2p's protobuf.
+    #[must_use]
+    pub fn public_key_text(&self) -> String {
+        STANDARD.encode(self.keypair.public().encode_protobuf())
+    }
+}
+
+/// The public key that a peer id holds in itself, as [`Identity::public_key_text`] writes it; an
+/// id that is the hash of its key holds none.
+#[must_use]
+pub fn inlined_public_key(peer: &PeerId) -> Option<String> {
+    let bytes = peer.to_bytes();
+    // An identity multihash, code 0 and length, of a protobuf: key type and data. As Go, whether
+    // the data is a point of the curve is not asked.
+    match bytes.as_slice() {
+        [0, _, key @ ..] => match key {
+            [0x08, 0..=3, 0x12, length, data @ ..] if usize::from(*length) == data.len() => {
+                Some(STANDARD.encode(key))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_generated_identity_is_read_back() {
+        for algorithm in ["ed25519", "secp256k1"] {
+            let made = Identity::generate(algorithm, Some(256)).unwrap();
+            let key = made.private_key_text().unwrap();
+            let config = Config::fresh(&made.peer_id().to_base58(), &key).unwrap();
+            let read = Identity::from_config(&config).unwrap();
+            assert_eq!(read.peer_id(), made.peer_id());
+        }
+    }
+
+    #[test]
+    fn a_known_key_gives_its_peer_id() {
+        let key = "CAESQAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+\
+                   vnuSQh7qaRRG0iw=";
+        let id = "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7";
+        let identity = Identity::from_config(&Config::fresh(id, key).unwrap()).unwrap();
+        assert_eq!(identity.public_key_text(), "CAESIOpKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs");
+        let other = "12D3KooWEHUrM8Mc2iMbRrGFNxeZCgVnvLgTh6gKfuqNTm5ZqZbq";
+        let error = Identity::from_config(&Config::fresh(other, key).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "private key in config does not match id");
+    }
+
+    #[test]
+    fn bad_keys_are_refused() {
+        for (algorithm, bits, error) in [
+            ("nope", None, "unrecognized key type: nope"),
+            ("ed25519", Some(12), "invalid key size 12: ed25519 keys are always 256 bits"),
+        ] {
+            let got = Identity::generate(algorithm, bits).unwrap_err();
+            assert_eq!(got.to_string(), error);
+        }
+        let config = Config::decode(&json!({})).unwrap();
+        assert!(Identity::from_config(&config).is_err());
+    }
+}

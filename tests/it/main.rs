@@ -1,0 +1,30 @@
+//! Integration tests, one binary. `cfg(test)` tells clippy that helpers beside tests are tests too.
+
+#[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
+mod gc;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod rpc_block;
+#[cfg(test)]
+mod rpc_dag;
+#[cfg(test)]
+mod rpc_pin;
+#[cfg(test)]
+mod rpc_read;
+#[cfg(test)]
+mod rpc_repo;
+#[cfg(test)]
+mod rpc_transport;
+#[cfg(test)]
+mod store_contract;
+#[cfg(test)]
+mod support;
