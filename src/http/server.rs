@@ -17,7 +17,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming as HyperBody, SizeHint};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{HeaderMap, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -145,6 +145,7 @@ impl Server {
     pub async fn run(self, listener: Listener, stop: impl Future<Output = ()>) {
         let port = listener.tcp_address().map(|address| address.port());
         let guard = Guard::new(&self.options, port);
+        let node = self.rpc.node.clone();
         let app = Arc::new(App { rpc: self.rpc, guard, options: self.options });
         let router: Router = Router::new().fallback(handle).with_state(app);
         let stopping = CancellationToken::new();
@@ -162,7 +163,7 @@ impl Server {
                 () = &mut stop => break,
                 accepted = accepted => accepted,
             };
-            let (router, stopping) = (router.clone(), stopping.clone());
+            let (router, node, stopping) = (router.clone(), node.clone(), stopping.clone());
             match accepted {
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
@@ -171,8 +172,8 @@ impl Server {
                 Ok(socket) => {
                     connections.spawn(async move {
                         match socket {
-                            Socket::Tcp(socket) => serve(socket, router, stopping).await,
-                            Socket::Unix(socket) => serve(socket, router, stopping).await,
+                            Socket::Tcp(socket) => serve(socket, router, node, stopping).await,
+                            Socket::Unix(socket) => serve(socket, router, node, stopping).await,
                         }
                         drop(place);
                     });
@@ -207,7 +208,9 @@ impl Listener {
     }
 }
 
-async fn serve<S>(socket: S, router: Router, stopping: CancellationToken)
+/// Serves one connection. A request that comes once the node was asked to end is answered by the
+/// end of the connection: who saw `shutdown` answered must not meet a node that works on.
+async fn serve<S>(socket: S, router: Router, node: Node, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -221,7 +224,13 @@ where
             in_flight: Arc::new(in_flight),
             hung_up: link.hung_up(),
         });
-        hyper::service::Service::call(&router, request)
+        let answer = (!node.is_stopping()).then(|| Service::call(&router, request));
+        async move {
+            match answer {
+                Some(answer) => answer.await.map_err(|never| match never {}),
+                None => Err(io::Error::other("the node is stopping")),
+            }
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .title_case_headers(true)

@@ -116,7 +116,7 @@ impl Node {
     /// # Errors
     /// With what is wrong.
     pub async fn check_health(&self) -> Result<(), Error> {
-        if self.0.shutdown.is_cancelled() {
+        if self.is_stopping() {
             return Err(Error::failed("daemon is shutting down"));
         }
         let root = first_start::empty_directory()?;

@@ -94,6 +94,12 @@ impl Node {
         self.0.shutdown.cancel();
     }
 
+    /// Whether the node has been asked to end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.shutdown.is_cancelled()
+    }
+
     /// Resolves when the node has been asked to end.
     pub async fn stopped(&self) {
         self.0.shutdown.cancelled().await;
