@@ -12,10 +12,11 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::join::Joining;
 use super::{Global, init, listen, notify, parse_bool, print};
 use crate::config::{Config, Context};
 use crate::http;
-use crate::node::{Node, start, version};
+use crate::node::{Membership, Node, start, version};
 use crate::repo::{self, Repo};
 
 /// The exit code after a second signal.
@@ -56,6 +57,11 @@ pub(super) struct Arguments {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
     migrate: Option<bool>,
+    /// Speak to any libp2p peer, without a swarm key. Otherwise the network is private, and the
+    /// first start makes its key.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    public: Option<bool>,
     #[command(flatten)]
     unused: Unused,
 }
@@ -155,41 +161,61 @@ fn open(global: &Global, arguments: &Arguments) -> anyhow::Result<(Repo, start::
     }
     let path = global.repo_path();
     if arguments.init == Some(true) && !repo::is_initialized(&path) {
+        let joining = Joining::read(&path, None)?;
         let config = match &arguments.init_config {
             Some(file) => Config::decode(&repo::read_config(file)?)?,
             None => init::fresh_config("ed25519", None)?,
         };
-        init::make(&path, config, arguments.init_profile.as_deref().unwrap_or_default())?;
+        let profiles = arguments.init_profile.as_deref().unwrap_or_default();
+        init::make(&path, config, profiles, &joining)?;
     }
     let repo = Repo::open(&path, global.config_file.as_deref())?;
-    check(&repo, arguments)?;
     let options = start::Options {
         offline: global.offline == Some(true),
+        public: arguments.public == Some(true),
         agent_suffix: arguments.agent_version_suffix.clone(),
         enable_gc: arguments.enable_gc == Some(true),
         is_daemon: true,
     };
+    check(&repo, &options, arguments.routing.clone())?;
     Ok((repo, options))
 }
 
-/// Refuses what Kubo refuses; says who the node is.
-fn check(repo: &Repo, arguments: &Arguments) -> anyhow::Result<()> {
-    let is_forced = std::env::var("LIBP2P_FORCE_PNET").is_ok_and(|value| value == "1");
-    let has_key = repo.swarm_key()?.is_some();
-    let context =
-        Context { routing: arguments.routing.clone(), private_network: has_key || is_forced };
+/// Refuses what Kubo refuses; says who the node is, and to which network it belongs.
+fn check(repo: &Repo, options: &start::Options, routing: Option<String>) -> anyhow::Result<()> {
+    let context = Context { routing, private_network: !options.public };
     let config = repo.config();
     config.validate(&context)?;
-    if is_forced && !has_key {
-        return Err(anyhow!(
-            "private network was not configured but is enforced by the environment"
-        ));
-    }
     if std::env::var("IPFS_REUSEPORT").is_ok_and(|value| !value.is_empty()) {
         let text = "support for IPFS_REUSEPORT was removed. Use LIBP2P_TCP_REUSEPORT instead";
         return Err(anyhow!(text));
     }
     print::line(&format!("PeerID: {}", config.peer_id()));
+    if options.offline {
+        return Ok(());
+    }
+    let has_key = repo.swarm_key()?.is_some();
+    let is_forced = std::env::var("LIBP2P_FORCE_PNET").is_ok_and(|value| value == "1");
+    if is_forced && !has_key {
+        return Err(anyhow!(
+            "privnet: private network was not configured but is enforced by the environment"
+        ));
+    }
+    let Membership::Private(key) = Membership::of(repo, options.public)? else {
+        print::line("Swarm is public: it has no swarm key");
+        return Ok(());
+    };
+    if !has_key {
+        print::line(&format!(
+            "A new swarm key is in {}: 'pinmesh swarm invite' lets other nodes join",
+            repo.path().join("swarm.key").display()
+        ));
+    }
+    for note in config.without_effect_in_private(&context) {
+        print::error(&format!("Warning: {note}"));
+    }
+    print::line("Swarm is limited to private network of peers with the swarm key");
+    print::line(&format!("Swarm key fingerprint: {}", key.fingerprint()));
     Ok(())
 }
 

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
+use super::join::{self, Joining};
 use super::{Global, parse_bool, print};
 use crate::config::{self, Config};
+use crate::net::Invite;
 use crate::node::start;
 use crate::repo::{self, Identity, Repo};
 
@@ -31,6 +33,11 @@ pub(super) struct Arguments {
     /// Apply profile settings to config. Multiple profiles can be separated by ','.
     #[arg(long, short)]
     profile: Option<String>,
+    /// Join the private network of an invitation: the line that `swarm invite` prints, a file that
+    /// holds it, or `-` for standard input. Prefer the last two: a command line can be seen by
+    /// every user of the machine. IPFS_JOIN does the same.
+    #[arg(long, value_name = "LINE|FILE|-")]
+    join: Option<join::Source>,
 }
 
 fn parse_int(text: &str) -> Result<i64, String> {
@@ -44,14 +51,23 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> anyhow::Result<()> 
     if path.join("api").exists() && is_locked(&path) {
         bail!("ipfs daemon is running. please stop it to run this command");
     }
-    let config = match &arguments.default_config {
+    let config_file = arguments.default_config.as_deref();
+    if config_file.is_some_and(|file| Invite::is_line(&file.to_string_lossy())) {
+        bail!("an invitation goes to --join");
+    }
+    let is_config_stdin = config_file == Some(Path::new("-"));
+    if is_config_stdin && arguments.join.as_ref().is_some_and(join::Source::is_stdin) {
+        bail!("standard input cannot hold both the configuration and the invitation");
+    }
+    let joining = Joining::read(&path, arguments.join.as_ref())?;
+    let config = match config_file {
         Some(file) => read_config(file)?,
         None => fresh_config(&arguments.algorithm, arguments.bits)?,
     };
     if arguments.empty_repo == Some(false) {
         tracing::warn!("this program has no help files to add");
     }
-    make(&path, config, arguments.profile.as_deref().unwrap_or_default())
+    make(&path, config, arguments.profile.as_deref().unwrap_or_default(), &joining)
 }
 
 fn is_locked(path: &Path) -> bool {
@@ -82,8 +98,14 @@ pub(super) fn fresh_config(algorithm: &str, bits: Option<i64>) -> anyhow::Result
     Ok(Config::fresh(&peer_id, &identity.private_key_text()?)?)
 }
 
-/// Makes a repo in `path` with `config`, changed by the comma-separated `profiles`.
-pub(super) fn make(path: &Path, mut config: Config, profiles: &str) -> anyhow::Result<()> {
+/// Makes a repo in `path` with `config`, changed by the comma-separated `profiles` and for the
+/// network that it joins.
+pub(super) fn make(
+    path: &Path,
+    mut config: Config,
+    profiles: &str,
+    joining: &Joining,
+) -> anyhow::Result<()> {
     print::line(&format!("initializing IPFS node at {}", path.display()));
     repo::check_writable(path)?;
     if repo::is_initialized(path) {
@@ -98,6 +120,10 @@ pub(super) fn make(path: &Path, mut config: Config, profiles: &str) -> anyhow::R
             }
         })?;
     }
+    // After the profiles, some of which name bootstrap peers.
+    let config = joining.apply(config)?;
+    // Before the config, which makes the directory a repo: there is none without its key.
+    joining.install(path)?;
     repo::init(path, &config)?;
     // As Kubo's, a fresh repo holds the empty directory, pinned: the first start puts it there.
     let repo = Repo::open(path, None)?;

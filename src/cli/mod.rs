@@ -1,12 +1,14 @@
 //! The command line.
 //!
-//! Responsible for: what `pinmesh …` means, what it prints, and its exit code. `init` and `daemon`
-//! are here; every other command is a call of the RPC, of a running daemon or of a node that this
+//! Responsible for: what `pinmesh …` means, what it prints, and its exit code. `init`, `daemon` and
+//! `swarm invite` are here; every other command is a call of the RPC, of a running daemon or of a node that this
 //! process starts for the one command. Owns no state.
 
 mod client;
 mod daemon;
 mod init;
+mod invite;
+mod join;
 mod listen;
 mod notify;
 mod print;
@@ -82,7 +84,21 @@ enum Command {
     Init(init::Arguments),
     /// Run a node.
     Daemon(Box<daemon::Arguments>),
+    /// Interact with the swarm; `swarm invite` lets another node join it.
+    #[command(subcommand)]
+    Swarm(Swarm),
     /// Everything else.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+/// The commands of the swarm.
+#[derive(Debug, Subcommand)]
+enum Swarm {
+    /// Print the one line by which another node joins this node's private network. It holds the
+    /// swarm key: whoever has it is a member.
+    Invite(invite::Arguments),
+    /// The commands of the RPC.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -118,6 +134,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let done = match cli.command {
         Some(Command::Init(arguments)) => init::run(&cli.global, &arguments).map(|()| 0),
         Some(Command::Daemon(arguments)) => daemon::run(&cli.global, *arguments),
+        Some(Command::Swarm(Swarm::Invite(arguments))) => {
+            invite::run(&cli.global, &arguments).map(|()| 0)
+        }
+        Some(Command::Swarm(Swarm::Other(mut words))) => {
+            words.insert(0, OsString::from("swarm"));
+            rpc::run(&cli.global, &words).map(|()| 0)
+        }
         Some(Command::Other(words)) => rpc::run(&cli.global, &words).map(|()| 0),
         None => {
             let _ = <Cli as clap::CommandFactory>::command().print_help();

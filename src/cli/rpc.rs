@@ -64,7 +64,7 @@ pub(super) fn run(global: &Global, words: &[OsString]) -> anyhow::Result<()> {
 }
 
 /// Where the daemon is; `None` when there is none.
-fn daemon_address(global: &Global) -> anyhow::Result<Option<Address>> {
+pub(super) fn daemon_address(global: &Global) -> anyhow::Result<Option<Address>> {
     if let Some(api) = &global.api {
         return Address::parse(api).map(Some);
     }
@@ -168,7 +168,7 @@ fn is_archive(command: &Command) -> bool {
 }
 
 /// The header for an `--api-auth`, by the rules of `API.Authorizations`.
-fn authorization(secret: &str) -> String {
+pub(super) fn authorization(secret: &str) -> String {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     match secret.split_once(':') {

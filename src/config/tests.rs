@@ -168,21 +168,37 @@ fn odd_configs_decode_as_in_go() {
 
 #[test]
 fn bad_settings_keep_a_daemon_from_starting() {
-    let plain = Context::default();
-    let private = Context { private_network: true, ..Context::default() };
-    for (path, value, context, start) in [
-        ("Routing.Type", json!("nope"), &plain, "unrecognized routing option: nope"),
-        ("Reprovider.Strategy", json!("all"), &plain, "deprecated configuration detected."),
-        ("Import.UnixFSChunker", json!("nope"), &plain, "Import.UnixFSChunker invalid format"),
-        ("Import.HashFunction", json!("nope"), &plain, "Import.HashFunction unrecognized"),
-        ("Provide.Strategy", json!("all+mfs"), &plain, "Provide.Strategy: \"all\" strategy"),
-        ("AutoConf.Enabled", json!(false), &plain, "no usable bootstrap peers"),
-        ("AutoConf.Enabled", json!(true), &private, "AutoConf cannot use the default mainnet"),
+    for (path, value, start) in [
+        ("Routing.Type", json!("nope"), "unrecognized routing option: nope"),
+        ("Reprovider.Strategy", json!("all"), "deprecated configuration detected."),
+        ("Import.UnixFSChunker", json!("nope"), "Import.UnixFSChunker invalid format"),
+        ("Import.HashFunction", json!("nope"), "Import.HashFunction unrecognized"),
+        ("Provide.Strategy", json!("all+mfs"), "Provide.Strategy: \"all\" strategy"),
+        ("AutoConf.Enabled", json!(false), "no usable bootstrap peers"),
     ] {
-        let error = fresh().with(&[(path, value)]).unwrap().validate(context).unwrap_err();
+        let config = fresh().with(&[(path, value)]).unwrap();
+        let error = config.validate(&Context::default()).unwrap_err();
         assert!(error.to_string().starts_with(start), "{path}: {error}");
     }
-    fresh().validate(&plain).unwrap();
+    fresh().validate(&Context::default()).unwrap();
+}
+
+#[test]
+fn a_private_network_starts_with_any_config_that_it_can_serve_and_says_what_it_leaves_out() {
+    let private = Context { private_network: true, ..Context::default() };
+    fresh().validate(&private).unwrap();
+    assert_eq!(fresh().routing(&private), "dht");
+    assert!(fresh().without_effect_in_private(&private).is_empty());
+    for (path, value, start) in [
+        ("AutoConf.Enabled", json!(true), "AutoConf.Enabled=true has no effect"),
+        ("AutoTLS.Enabled", json!(true), "AutoTLS.Enabled=true has no effect"),
+        ("Routing.Type", json!("autoclient"), "the routing option autoclient means dhtclient"),
+    ] {
+        let config = fresh().with(&[(path, value)]).unwrap();
+        config.validate(&private).unwrap();
+        let [note] = config.without_effect_in_private(&private)[..] else { panic!("{path}") };
+        assert!(note.starts_with(start), "{note}");
+    }
 }
 
 #[test]

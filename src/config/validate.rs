@@ -9,7 +9,7 @@ use crate::ipld::hash;
 pub struct Context {
     /// `--routing`, unless it is `default` or empty.
     pub routing: Option<String>,
-    /// Whether there is a swarm key, or `LIBP2P_FORCE_PNET` asks for one.
+    /// Whether the node speaks to the holders of its swarm key only.
     pub private_network: bool,
 }
 
@@ -29,9 +29,6 @@ const ROUTINGS: [&str; 9] = [
     "none",
 ];
 
-/// Kubo's `DefaultAutoConfURL`.
-const AUTOCONF_URL: &str = "https://conf.ipfs-mainnet.org/autoconf.json";
-
 /// How long a provider record is valid.
 const PROVIDE_VALIDITY_NANOS: i64 = 48 * 3600 * 1_000_000_000;
 
@@ -43,7 +40,7 @@ impl Config {
     /// # Errors
     /// With Kubo's text, for a config that it refuses too.
     pub fn validate(&self, context: &Context) -> Check {
-        self.check_autoconf(context)?;
+        self.check_autoconf()?;
         let routing = self.routing(context);
         if routing == "supernode" {
             return refuse("supernode routing was never fully implemented and has been removed");
@@ -51,7 +48,6 @@ impl Config {
         if !ROUTINGS.contains(&routing.as_str()) {
             return refuse(format!("unrecognized routing option: {routing}"));
         }
-        self.check_private_network(context, &routing)?;
         self.check_removed()?;
         self.check_routing(&routing)?;
         self.check_connections()?;
@@ -63,48 +59,51 @@ impl Config {
     /// The routing that is in force.
     #[must_use]
     pub fn routing(&self, context: &Context) -> String {
-        let chosen = context.routing.clone().filter(|r| !r.is_empty() && r != "default");
-        let configured = || self.text("Routing.Type").filter(|r| !r.is_empty()).map(str::to_owned);
-        let routing = chosen.or_else(configured).unwrap_or_else(|| ROUTING_DEFAULT.to_owned());
-        if context.private_network && routing == "auto" { "dht".to_owned() } else { routing }
+        let routing = self.chosen_routing(context);
+        match routing.as_str() {
+            "auto" if context.private_network => "dht".to_owned(),
+            "autoclient" if context.private_network => "dhtclient".to_owned(),
+            _ => routing,
+        }
     }
 
-    fn check_autoconf(&self, context: &Context) -> Check {
-        if self.is_autoconf_enabled() {
-            let url = self.text("AutoConf.URL").unwrap_or(AUTOCONF_URL);
-            if context.private_network && url == AUTOCONF_URL {
-                return refuse(format!(
-                    "AutoConf cannot use the default mainnet URL ({AUTOCONF_URL}) on a private \
-                     network (swarm.key or LIBP2P_FORCE_PNET detected). Either disable AutoConf by \
-                     setting AutoConf.Enabled=false, or configure AutoConf.URL to point to a \
-                     configuration service specific to your private swarm"
-                ));
-            }
-        } else if self.bootstrap() == [AUTO] {
+    fn chosen_routing(&self, context: &Context) -> String {
+        let chosen = context.routing.clone().filter(|r| !r.is_empty() && r != "default");
+        let configured = || self.text("Routing.Type").filter(|r| !r.is_empty()).map(str::to_owned);
+        chosen.or_else(configured).unwrap_or_else(|| ROUTING_DEFAULT.to_owned())
+    }
+
+    /// What the config asks for that a private network does not have; a sentence for each.
+    ///
+    /// Kubo refuses to start with these (`config/autoconf_client.go`, `daemon.go`), and with
+    /// AutoConf's default too, because it would ask public services. Nobody is asked here, so
+    /// there is nothing to refuse: the config of a plain `ipfs init` serves a private network.
+    #[must_use]
+    pub fn without_effect_in_private(&self, context: &Context) -> Vec<&'static str> {
+        let notes = [
+            (
+                self.flag("AutoConf.Enabled") == Some(true),
+                "AutoConf.Enabled=true has no effect: nothing is fetched from public services",
+            ),
+            (
+                self.flag("AutoTLS.Enabled") == Some(true),
+                "AutoTLS.Enabled=true has no effect: a private network has no public certificates",
+            ),
+            (
+                self.chosen_routing(context) == "autoclient",
+                "the routing option autoclient means dhtclient in a private network",
+            ),
+        ];
+        notes.into_iter().filter(|(is_set, _)| *is_set).map(|(_, note)| note).collect()
+    }
+
+    fn check_autoconf(&self) -> Check {
+        if !self.is_autoconf_enabled() && self.bootstrap() == [AUTO] {
             return refuse(
                 "no usable bootstrap peers: AutoConf is disabled (AutoConf.Enabled=false) but \
                  'auto' placeholder is used in Bootstrap config. Either set AutoConf.Enabled=true \
                  to enable automatic configuration, or replace 'auto' with specific Bootstrap peer \
                  addresses",
-            );
-        }
-        Ok(())
-    }
-
-    fn check_private_network(&self, context: &Context, routing: &str) -> Check {
-        if !context.private_network {
-            return Ok(());
-        }
-        if self.flag("AutoTLS.Enabled") == Some(true) {
-            return refuse(
-                "private networking (swarm.key / LIBP2P_FORCE_PNET) does not work with \
-                 AutoTLS.Enabled=true, update config to remove this message",
-            );
-        }
-        if routing == "autoclient" {
-            return refuse(
-                "private network does not work with Routing.Type=auto. Update your config to \
-                 Routing.Type=dht (or none, and do manual peering)",
             );
         }
         Ok(())

@@ -6,12 +6,16 @@
 //! [`Network`] is a handle; the sockets belong to the [`Service`]. Nothing here is on disk.
 
 mod address;
+mod invite;
 mod mask;
+mod swarm_key;
 
 pub use address::{AddressError, parse_multiaddr, parse_peer, parse_peer_id, split_peer};
+pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};
 pub use libp2p_identity::PeerId;
 pub use mask::{Mask, MaskError};
 pub use multiaddr::Multiaddr;
+pub use swarm_key::{SwarmKey, SwarmKeyError};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +36,8 @@ pub struct Options {
     pub filters: Vec<Mask>,
     /// `Peering.Peers`.
     pub peering: Vec<(PeerId, Vec<Multiaddr>)>,
+    /// The key of the private network; `None` only on a node that was asked to be public.
+    pub swarm_key: Option<SwarmKey>,
 }
 
 /// Why the network cannot start.
@@ -284,6 +290,7 @@ mod tests {
             listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
             filters: Vec::new(),
             peering: Vec::new(),
+            swarm_key: Some(SwarmKey::generate().unwrap()),
         }
     }
 

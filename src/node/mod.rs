@@ -18,6 +18,7 @@ pub mod import;
 pub mod list_pins;
 mod logs;
 pub mod ls;
+mod membership;
 pub mod pin;
 pub mod produce;
 pub mod refs;
@@ -37,6 +38,7 @@ pub use about::About;
 pub(crate) use blocking::blocking;
 pub use error::Error;
 pub use logs::{Line, LogLevel, Logs};
+pub use membership::Membership;
 pub use settings::ProfileChange;
 pub use swarm::{PeerAddresses, PingTarget};
 
@@ -70,6 +72,8 @@ pub struct Parts {
     pub exchange: Exchange,
     /// The network; none on a node that is offline.
     pub network: Option<Network>,
+    /// Which network that is.
+    pub membership: Option<Membership>,
     /// The agent version, suffix included.
     pub agent: String,
     /// Whether this is the daemon, and not a command that runs by itself.
@@ -145,6 +149,12 @@ impl Node {
     #[must_use]
     pub fn started_at(&self) -> SystemTime {
         self.0.started_at
+    }
+
+    /// Which network this is a node of; `None` on a node that is offline.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        self.0.membership.as_ref()
     }
 
     pub(crate) fn db(&self) -> &Db {

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Node, Parts, first_start, version};
+use super::{Error, Membership, Node, Parts, first_start, version};
 use crate::db::Db;
 use crate::exchange::Exchange;
-use crate::net::{self, Mask, Network};
+use crate::net::{self, Mask, Network, SwarmKey};
 use crate::pins;
 use crate::repo::Repo;
 use crate::store::{self, Store};
@@ -23,6 +23,9 @@ use crate::store::{self, Store};
 pub struct Options {
     /// Whether it stays off the network.
     pub offline: bool,
+    /// Whether it speaks to anybody, without a swarm key. Otherwise its network is private, and the
+    /// first start makes the key.
+    pub public: bool,
     /// `--agent-version-suffix`; the config's comes first.
     pub agent_suffix: Option<String>,
     /// Whether garbage is collected from time to time.
@@ -56,18 +59,22 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     first_start::ensure(&db, &store).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let network = if options.offline {
-        None
-    } else {
-        let (network, service) = Network::start(network_options(&repo, identity.peer_id())?)
-            .await
-            .map_err(Error::failed)?;
+    let membership = match options.offline {
+        true => None,
+        false => Some(Membership::of(&repo, options.public)?),
+    };
+    let network = if let Some(membership) = &membership {
+        let swarm_key = membership.key().cloned();
+        let options = network_options(&repo, identity.peer_id(), swarm_key)?;
+        let (network, service) = Network::start(options).await.map_err(Error::failed)?;
         let stop = shutdown.clone();
         tasks.spawn(async move {
             service.run(stop).await;
             ("swarm", Ok(()))
         });
         Some(network)
+    } else {
+        None
     };
     let suffix = config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix);
     let node = Node::new(Parts {
@@ -76,6 +83,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         exchange: Exchange::new(store, network.is_some()),
         db,
         network,
+        membership,
         agent: version::agent(suffix.as_deref()),
         is_daemon: options.is_daemon,
         enable_gc: options.enable_gc,
@@ -93,7 +101,11 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     Ok(Running { node, tasks })
 }
 
-fn network_options(repo: &Repo, peer_id: net::PeerId) -> Result<net::Options, Error> {
+fn network_options(
+    repo: &Repo,
+    peer_id: net::PeerId,
+    swarm_key: Option<SwarmKey>,
+) -> Result<net::Options, Error> {
     let config = repo.config();
     let multiaddrs = |texts: Vec<String>| -> Result<Vec<net::Multiaddr>, Error> {
         texts.iter().map(|text| net::parse_multiaddr(text).map_err(Error::failed)).collect()
@@ -111,7 +123,7 @@ fn network_options(repo: &Repo, peer_id: net::PeerId) -> Result<net::Options, Er
         peering.push((id, multiaddrs(peer.addresses)?));
     }
     let listen = multiaddrs(config.swarm_addresses())?;
-    Ok(net::Options { peer_id, listen, filters, peering })
+    Ok(net::Options { peer_id, listen, filters, peering, swarm_key })
 }
 
 impl Running {

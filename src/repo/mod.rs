@@ -24,6 +24,9 @@ pub use error::Error;
 pub use identity::{Identity, inlined_public_key};
 use lock::Lock;
 
+/// The file with the swarm key.
+const SWARM_KEY: &str = "swarm.key";
+
 /// The version of the repo's layout: that of Kubo 0.38 and later.
 pub const VERSION: u32 = 18;
 
@@ -113,6 +116,30 @@ pub fn init(path: &Path, config: &Config) -> Result<(), Error> {
     write_file(&path.join("version"), format!("{VERSION}\n").as_bytes(), 0o644)?;
     // Last: a repo without it counts as not made.
     write_file(&path.join("config"), config.to_file_text().as_bytes(), 0o600)
+}
+
+/// The content of `swarm.key` in the repo at `path`, when there is one.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read_swarm_key(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let file = path.join(SWARM_KEY);
+    match fs::read(&file) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("open", &file)(error)),
+    }
+}
+
+/// Makes `swarm.key` in the repo at `path`, readable for its owner only, or replaces it. When this
+/// returns, the file survives a power cut.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_swarm_key(path: &Path, text: &str) -> Result<(), Error> {
+    write_file(&path.join(SWARM_KEY), text.as_bytes(), 0o400)?;
+    let dir = fs::File::open(path).map_err(Error::io("open", path))?;
+    dir.sync_all().map_err(Error::io("sync", path))
 }
 
 /// Replaces the file at `path`; a crash leaves the old one or the new one.
@@ -245,12 +272,7 @@ impl Repo {
     /// # Errors
     /// When it is there and cannot be read.
     pub fn swarm_key(&self) -> Result<Option<Vec<u8>>, Error> {
-        let path = self.0.path.join("swarm.key");
-        match fs::read(&path) {
-            Ok(key) => Ok(Some(key)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", &path)(error)),
-        }
+        read_swarm_key(&self.0.path)
     }
 
     /// Tells clients where the RPC listens: writes the multiaddr to `api`, without newline.

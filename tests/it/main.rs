@@ -11,6 +11,8 @@ mod daemon;
 #[cfg(test)]
 mod gc;
 #[cfg(test)]
+mod membership;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod rpc_block;

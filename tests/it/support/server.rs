@@ -34,6 +34,7 @@ impl TestServer {
         let repo = Repo::open(directory.path(), None).unwrap();
         let options = start::Options {
             offline: false,
+            public: false,
             agent_suffix: None,
             enable_gc: false,
             is_daemon: true,
