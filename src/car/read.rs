@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use crate::ipld::buffer::Buffer;
 use crate::ipld::varint::{self, VarintError};
 use crate::ipld::{Block, Cid};
 
@@ -309,7 +310,7 @@ impl Input {
     }
 
     fn gather(&mut self, len: usize) -> Bytes {
-        let mut gathered = BytesMut::with_capacity(len);
+        let mut gathered = Buffer::with_room(len);
         while gathered.len() < len {
             let Some(mut piece) = self.pieces.pop_front() else { break };
             let wanted = len - gathered.len();

@@ -4,6 +4,7 @@
 
 mod assign;
 pub mod base;
+pub mod buffer;
 pub(crate) mod build;
 pub(crate) mod cbor;
 pub mod cid;

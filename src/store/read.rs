@@ -84,7 +84,7 @@ impl Shared {
         let Some(header) = header else {
             return Err(self.corrupt(cid, location, FRAME_DAMAGED));
         };
-        let data = Bytes::from(frame).slice(head_len..);
+        let data = frame.freeze().slice(head_len..);
         if crc32c::crc32c(&data) != header.data_crc {
             return Err(self.corrupt(cid, location, DATA_DAMAGED));
         }

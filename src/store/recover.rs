@@ -11,6 +11,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::ipld::buffer::Buffer;
 use crate::ipld::{self, Cid, Multihash};
 
 use super::Error;
@@ -71,7 +72,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Data of a frame just returned.
-    pub(super) fn data(&self, header: &Header, offset: u64) -> io::Result<Vec<u8>> {
+    pub(super) fn data(&self, header: &Header, offset: u64) -> io::Result<Buffer> {
         segments::read_at(self.file, offset + header.len() as u64, header.data_len as usize)
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::db::fail;
+use crate::ipld::buffer::Buffer;
 
 /// Open pack files kept for reuse; a store of a terabyte has thousands of segments, a process
 /// often 1,024 file descriptors.
@@ -115,8 +116,8 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Reads exactly `len` bytes at `offset`.
-pub(super) fn read_at(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, offset)?;
+pub(super) fn read_at(file: &File, offset: u64, len: usize) -> io::Result<Buffer> {
+    let mut bytes = Buffer::with_room(len);
+    file.read_exact_at(bytes.grow(len), offset)?;
     Ok(bytes)
 }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::db::fail;
 use crate::ipld::Multihash;
+use crate::ipld::buffer::Buffer;
 
 use super::frame::{self, Header, Kind};
 use super::index::{self, Entry, Location, Progress, SegmentStats};
@@ -68,7 +69,7 @@ pub(super) struct Copied {
     /// Where it is now.
     pub(super) location: Location,
     /// The whole frame.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Buffer,
 }
 
 impl Writer {
@@ -241,7 +242,7 @@ impl Writer {
                 Kind::Block(hash) => {
                     let entry = index::find(&self.connection, hash)?;
                     let live = entry.filter(|entry| entry.location == Some(frame.location));
-                    let bytes = Cow::Borrowed(frame.bytes.as_slice());
+                    let bytes = Cow::Borrowed(&*frame.bytes);
                     needed.extend(live.map(|entry| (bytes, Some((frame, hash, entry)))));
                 }
                 // Before the oldest segment there is nothing that they could keep dead.

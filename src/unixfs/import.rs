@@ -189,7 +189,7 @@ fn frame(kind: Kind, chunk: Chunk) -> Bytes {
                 *slot = *byte;
             }
             buffer.extend_from_slice(&tail);
-            Bytes::from(buffer).split_off(start)
+            buffer.freeze().split_off(start)
         }
         repr => {
             let bytes = Chunk(repr).into_bytes();

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use self::buzhash::Buzhash;
 use self::rabin::Rabin;
+use crate::ipld::buffer::Buffer;
 use crate::ipld::quote::quote;
 
 /// The longest chunk: a 2 MiB block less 256 bytes for its framing.
@@ -192,7 +193,7 @@ pub(crate) enum Repr {
     /// A slice of an input buffer.
     Shared(Bytes),
     /// [`HEADROOM`] unused bytes, then the chunk.
-    Owned(Vec<u8>),
+    Owned(Buffer),
 }
 
 impl Chunk {
@@ -217,7 +218,7 @@ impl Chunk {
         match self.0 {
             Repr::Shared(bytes) => bytes,
             Repr::Owned(buffer) => {
-                let mut bytes = Bytes::from(buffer);
+                let mut bytes = buffer.freeze();
                 bytes.split_off(HEADROOM.min(bytes.len()))
             }
         }
@@ -346,8 +347,8 @@ impl Chunks {
                     Cutter::Rabin(_) | Cutter::Buzhash(_) => 2 * (have + bytes.len()),
                 };
                 let room = HEADROOM + TAILROOM + expected.max(have + bytes.len());
-                let mut buffer = Vec::with_capacity(room);
-                buffer.resize(HEADROOM, 0);
+                let mut buffer = Buffer::with_room(room);
+                buffer.grow(HEADROOM);
                 if let Some(Repr::Shared(start)) = start {
                     buffer.extend_from_slice(&start);
                 }
