@@ -1,43 +1,97 @@
-//! The node's place in the network: its addresses, its filters, the peers it keeps to.
+//! The libp2p network: connections with the other members, and what is known of them.
 //!
-//! Responsible for: binding the swarm addresses, so that what the node says it listens on is true,
-//! and the state that `swarm/*` shows. Connections are not spoken on yet: one that comes in is
-//! closed, and dialling fails with a clear error. Not for: blocks, pins, records.
-//! [`Network`] is a handle; the sockets belong to the [`Service`]. Nothing here is on disk.
+//! Responsible for: the swarm addresses, the swarm key's cipher, dialling and being dialled, filters
+//! and limits, who is connected and what they say of themselves, how many bytes went where, and
+//! streams for the protocols of the layers above. Not for: blocks, pins, records; it carries bytes
+//! that it does not decode.
+//!
+//! One task, the [`Service`], owns libp2p's swarm. [`Network`] is a handle: what it tells is read from
+//! state that the service writes, and what it asks for goes over a bounded channel. Nothing here is
+//! on disk.
 
 mod address;
+mod behaviour;
+mod dial;
+mod gate;
 mod invite;
 mod mask;
+mod meter;
+mod opening;
+mod peers;
+mod ping;
+mod service;
 mod swarm_key;
+mod tcp;
+mod transport;
 
 pub use address::{AddressError, parse_multiaddr, parse_peer, parse_peer_id, split_peer};
+pub use dial::DialFailure;
 pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};
-pub use libp2p_identity::PeerId;
+pub use libp2p::{Stream, StreamProtocol};
+pub use libp2p_identity::{Keypair, PeerId};
+pub use libp2p_stream::Control;
 pub use mask::{Mask, MaskError};
+pub use meter::Bandwidth;
 pub use multiaddr::Multiaddr;
+pub use peers::{Connection, Direction, Identified, Peer, PeerEvent};
+pub use ping::Pinger;
+pub use service::Service;
 pub use swarm_key::{SwarmKey, SwarmKeyError};
+pub use tcp::bind;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use multiaddr::Protocol;
-use tokio::net::{TcpListener, TcpSocket};
-use tokio_util::sync::CancellationToken;
+use libp2p::swarm::Swarm;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use behaviour::Behaviour;
+use dial::Dials;
+use gate::Gate;
+use meter::Meter;
+use peers::Peers;
+use service::Command;
+use tcp::{expand, multiaddr_of, tcp_socket};
+
+/// What the names of the protocols begin with that only this program speaks.
+pub const OWN_PROTOCOLS: &str = "/pinmesh/";
+
+/// Commands that may wait for the service.
+const COMMANDS_MAX: usize = 256;
+
+/// Events that a consumer may be behind before it misses some.
+const EVENTS_MAX: usize = 1024;
+
+/// How long a connection without streams is kept: for ever, as far as libp2p is asked. Members of a
+/// network stay connected; who has too many connections closes some.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// How long [`Network::disconnect`] waits for a peer to take the last bytes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long [`Network::connect_identified`] waits for a peer to say who it is.
+const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a network is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Who this node is.
-    pub peer_id: PeerId,
-    /// `Addresses.Swarm`; what is no plain TCP address is passed over.
+    pub keypair: Keypair,
+    /// The key of the private network; `None` only on a node that was asked to be public.
+    pub swarm_key: Option<SwarmKey>,
+    /// What the node calls itself.
+    pub agent: String,
+    /// `Addresses.Swarm`; what is no plain TCP address is passed over, with one warning.
     pub listen: Vec<Multiaddr>,
     /// `Swarm.AddrFilters`.
     pub filters: Vec<Mask>,
     /// `Peering.Peers`.
     pub peering: Vec<(PeerId, Vec<Multiaddr>)>,
-    /// The key of the private network; `None` only on a node that was asked to be public.
-    pub swarm_key: Option<SwarmKey>,
+    /// How many connections that others opened are kept at once.
+    pub connections_in_max: u32,
 }
 
 /// Why the network cannot start.
@@ -51,58 +105,111 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
-    /// There is no transport.
-    #[error("this version of pinmesh speaks no libp2p: it cannot dial {0}")]
-    NoTransport(PeerId),
+    /// The key pair, or the system, is of no use for connections.
+    #[error("the network cannot be set up: {0}")]
+    Transport(#[source] std::io::Error),
 }
 
 /// A handle to the network of a node that is online; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct Network {
     inner: Arc<Inner>,
+    commands: mpsc::Sender<Command>,
 }
 
-#[derive(Debug)]
 struct Inner {
     peer_id: PeerId,
     listening: Vec<Multiaddr>,
+    gate: Arc<Gate>,
+    meter: Meter,
+    events: broadcast::Sender<PeerEvent>,
+    streams: Control,
     /// Held for moments only, never across an await.
-    state: Mutex<State>,
+    peering: Mutex<BTreeMap<PeerId, BTreeSet<Multiaddr>>>,
+    /// Held for moments only, never across an await.
+    peers: Mutex<Peers>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    filters: Vec<Mask>,
-    peering: BTreeMap<PeerId, BTreeSet<Multiaddr>>,
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("peer_id", &self.peer_id).finish_non_exhaustive()
+    }
 }
 
-/// The listening sockets.
-#[derive(Debug)]
-pub struct Service {
-    listeners: Vec<TcpListener>,
+impl Inner {
+    fn peers(&self) -> MutexGuard<'_, Peers> {
+        // No code panics with the lock held; a poisoned state is a whole one.
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peering(&self) -> MutexGuard<'_, BTreeMap<PeerId, BTreeSet<Multiaddr>>> {
+        self.peering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The addresses to try for a peer: those given, then those that are known.
+    fn dialable(&self, peer: &PeerId, mut addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let peering = self.peering().get(peer).cloned().unwrap_or_default();
+        for address in self.peers().addresses(peer).into_iter().chain(peering) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
 }
 
 impl Network {
     /// Binds the swarm addresses.
     ///
     /// # Errors
-    /// When one of them cannot be bound.
+    /// When one of them cannot be bound, or the key pair is of no use.
     pub async fn start(options: Options) -> Result<(Self, Service), Error> {
-        let mut listeners = Vec::new();
-        let mut listening = Vec::new();
-        for address in &options.listen {
-            let Some(socket) = tcp_socket(address) else { continue };
-            let failed = |source| Error::Listen { address: address.clone(), source };
-            let listener = bind(socket).map_err(failed)?;
-            listening.push(multiaddr_of(listener.local_addr().map_err(failed)?));
-            listeners.push(listener);
+        let bound = bind_all(&options.listen)?;
+        let listening: Vec<Multiaddr> =
+            bound.iter().map(|(socket, _)| multiaddr_of(*socket)).collect();
+        let peer_id = options.keypair.public().to_peer_id();
+        let (gate, meter) = (Arc::new(Gate::new(options.filters)), Meter::default());
+        let transport = transport::build(transport::Parts {
+            keypair: options.keypair.clone(),
+            swarm_key: options.swarm_key.map(|key| key.psk()),
+            gate: Arc::clone(&gate),
+            meter: meter.clone(),
+            bound,
+        })
+        .map_err(Error::Transport)?;
+        let behaviour =
+            Behaviour::new(&options.keypair, &options.agent, options.connections_in_max);
+        let streams = behaviour.streams.new_control();
+        let config =
+            libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+        let mut swarm = Swarm::new(transport, behaviour, peer_id, config);
+        for address in &listening {
+            swarm.listen_on(address.clone()).map_err(|error| Error::Listen {
+                address: address.clone(),
+                source: std::io::Error::other(error),
+            })?;
         }
-        let mut state = State { filters: options.filters, ..State::default() };
-        for (peer, addresses) in options.peering {
-            state.peering.entry(peer).or_default().extend(addresses);
-        }
-        let inner = Inner { peer_id: options.peer_id, listening, state: Mutex::new(state) };
-        Ok((Self { inner: Arc::new(inner) }, Service { listeners }))
+        let peering =
+            options.peering.into_iter().map(|(peer, found)| (peer, found.into_iter().collect()));
+        let inner = Arc::new(Inner {
+            peer_id,
+            listening,
+            gate,
+            meter,
+            events: broadcast::channel(EVENTS_MAX).0,
+            streams,
+            peering: Mutex::new(peering.collect()),
+            peers: Mutex::default(),
+        });
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let service = Service {
+            swarm,
+            commands: receiver,
+            inner: Arc::clone(&inner),
+            dials: Dials::default(),
+            closing: Vec::new(),
+        };
+        Ok((Self { inner, commands }, service))
     }
 
     /// Who this node is.
@@ -120,10 +227,8 @@ impl Network {
     /// The same with one address per interface where all were asked for; sorted by text.
     #[must_use]
     pub fn interface_addresses(&self) -> Vec<Multiaddr> {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let own: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).collect();
-        let mut found: Vec<Multiaddr> =
-            self.inner.listening.iter().flat_map(|address| expand(address, &own)).collect();
+        let sockets = self.inner.listening.iter().filter_map(tcp_socket);
+        let mut found: Vec<Multiaddr> = sockets.flat_map(expand).map(multiaddr_of).collect();
         found.sort_by_key(Multiaddr::to_string);
         found.dedup();
         found
@@ -132,43 +237,40 @@ impl Network {
     /// The filters in force.
     #[must_use]
     pub fn filters(&self) -> Vec<Mask> {
-        self.state().filters.clone()
+        self.inner.gate.filters()
     }
 
-    /// Adds a filter; one that is there is there once.
+    /// Adds a filter; one that is there is there once. Connections that are open stay.
     pub fn add_filter(&self, mask: Mask) {
-        let mut state = self.state();
-        if !state.filters.contains(&mask) {
-            state.filters.push(mask);
-        }
+        self.inner.gate.add(mask);
     }
 
     /// Removes a filter, if it is there.
     pub fn remove_filter(&self, mask: Mask) {
-        self.state().filters.retain(|other| *other != mask);
+        self.inner.gate.retain(|other| *other != mask);
     }
 
     /// Removes all filters.
     pub fn clear_filters(&self) {
-        self.state().filters.clear();
+        self.inner.gate.retain(|_| false);
     }
 
     /// The peers that the node keeps to, with their addresses.
     #[must_use]
     pub fn peering(&self) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let state = self.state();
-        let peers = state.peering.iter();
+        let peering = self.inner.peering();
+        let peers = peering.iter();
         peers.map(|(peer, addresses)| (*peer, addresses.iter().cloned().collect())).collect()
     }
 
     /// Keeps to a peer from now on, or knows more addresses of it.
     pub fn add_peering(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        self.state().peering.entry(peer).or_default().extend(addresses);
+        self.inner.peering().entry(peer).or_default().extend(addresses);
     }
 
     /// Keeps to a peer no longer.
     pub fn remove_peering(&self, peer: PeerId) {
-        self.state().peering.remove(&peer);
+        self.inner.peering().remove(&peer);
     }
 
     /// Every peer whose addresses are known, this node among them; ordered by peer id.
@@ -176,167 +278,164 @@ impl Network {
     pub fn known_addresses(&self) -> BTreeMap<PeerId, Vec<Multiaddr>> {
         let mut known: BTreeMap<PeerId, Vec<Multiaddr>> =
             self.peering().into_iter().filter(|(_, addresses)| !addresses.is_empty()).collect();
+        for (peer, addresses) in self.inner.peers().known() {
+            let all = known.entry(*peer).or_default();
+            all.extend_from_slice(addresses);
+            all.sort_by_key(Multiaddr::to_string);
+            all.dedup();
+        }
         known.insert(self.inner.peer_id, self.interface_addresses());
         known
     }
 
-    /// Opens a connection to a peer.
+    /// Remembers addresses at which a peer may be; they are tried when it is dialled.
+    pub fn add_addresses(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        self.inner.peers().learn(peer, addresses);
+    }
+
+    /// Everybody who is connected, by peer id.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        self.inner.peers().all()
+    }
+
+    /// A peer that is connected.
+    #[must_use]
+    pub fn peer(&self, peer: &PeerId) -> Option<Peer> {
+        self.inner.peers().get(peer)
+    }
+
+    /// Whether a peer is connected.
+    #[must_use]
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        self.inner.peers().is_connected(peer)
+    }
+
+    /// What happens to peers from now on. Who lags is told so and reads [`Self::peers`] again.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// Opens streams to connected peers, and accepts those of a protocol. Opening one to a peer that
+    /// is not connected dials it without knowing where it is: ask [`Self::connect`] first.
+    #[must_use]
+    pub fn streams(&self) -> Control {
+        self.inner.streams.clone()
+    }
+
+    /// Opens a stream to a peer that is connected.
     ///
     /// # Errors
-    /// Always: there is no transport yet.
-    pub fn connect(&self, peer: PeerId) -> Result<(), Error> {
-        Err(Error::NoTransport(peer))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics with the lock held; a poisoned state is a whole one.
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Service {
-    /// Closes each connection that comes in, until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let accepting = self.listeners.iter().map(accept);
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            _ = futures_util::future::join_all(accepting) => {}
+    /// When the peer is not connected or does not speak the protocol.
+    pub async fn open_stream(
+        &self,
+        peer: PeerId,
+        protocol: StreamProtocol,
+    ) -> std::io::Result<Stream> {
+        if !self.is_connected(&peer) {
+            let text = "not connected";
+            return Err(std::io::Error::new(std::io::ErrorKind::NotConnected, text));
         }
+        self.streams().open_stream(peer, protocol).await.map_err(std::io::Error::other)
     }
-}
 
-/// How many connections may wait to be accepted, as the runtime's own `bind` has it.
-const BACKLOG: u32 = 1024;
-
-/// Listens on an address. An IPv6 one takes no IPv4 connections: the default config has a listener
-/// of its own for them, on the same port.
-///
-/// # Errors
-/// When the address cannot be bound.
-pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => {
-            let socket = TcpSocket::new_v6()?;
-            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
-            socket
+    /// Connects to a peer, at the addresses given and those that are known. At once when it is
+    /// connected.
+    ///
+    /// # Errors
+    /// When no address leads to the peer.
+    pub async fn connect(
+        &self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<(), DialFailure> {
+        if self.is_connected(&peer) {
+            return Ok(());
         }
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Connect { peer, addresses, reply };
+        self.commands.send(command).await.map_err(|_| DialFailure::Stopped)?;
+        answer.await.map_err(|_| DialFailure::Stopped)?
+    }
 
-async fn accept(listener: &TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((connection, _)) => drop(connection),
-            Err(error) => {
-                tracing::warn!(%error, "a swarm connection could not be accepted");
-                // Out of descriptors, most likely: trying again at once would burn a core.
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    /// Connects to a peer and waits a moment for it to say who it is.
+    ///
+    /// # Errors
+    /// When no address leads to the peer.
+    pub async fn connect_identified(
+        &self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<(), DialFailure> {
+        let mut events = self.events();
+        self.connect(peer, addresses).await?;
+        let identified = async {
+            while self.peer(&peer).is_some_and(|peer| peer.identified.is_none()) {
+                match events.recv().await {
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => break,
+                }
             }
+        };
+        // A peer that does not say who it is is connected nevertheless.
+        let _ = tokio::time::timeout(IDENTIFY_TIMEOUT, identified).await;
+        Ok(())
+    }
+
+    /// Closes the connections with a peer, or those at an address; whether there was one.
+    pub async fn disconnect(&self, peer: PeerId, address: Option<&Multiaddr>) -> bool {
+        let connections = self.inner.peers().connections(&peer, address);
+        if connections.is_empty() {
+            return false;
         }
+        let (reply, closed) = oneshot::channel();
+        if self.commands.send(Command::Disconnect { connections, reply }).await.is_err() {
+            return false;
+        }
+        // A peer that does not take the last bytes is let go by itself.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
+        true
+    }
+
+    /// Bytes over all streams.
+    #[must_use]
+    pub fn bandwidth(&self) -> Bandwidth {
+        self.inner.meter.total()
+    }
+
+    /// Bytes over the streams with a peer; kept for a while after it has gone.
+    #[must_use]
+    pub fn bandwidth_of_peer(&self, peer: &PeerId) -> Bandwidth {
+        self.inner.meter.of_peer(peer)
+    }
+
+    /// Bytes over the streams of a protocol.
+    #[must_use]
+    pub fn bandwidth_of_protocol(&self, name: &str) -> Bandwidth {
+        self.inner.meter.of_protocol(name)
     }
 }
 
-/// The socket of a plain TCP address.
-fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
-    let mut parts = address.iter();
-    let ip = ip_of(&parts.next()?)?;
-    let Protocol::Tcp(port) = parts.next()? else { return None };
-    parts.next().is_none().then_some(SocketAddr::new(ip, port))
-}
-
-fn ip_of(part: &Protocol<'_>) -> Option<IpAddr> {
-    match part {
-        Protocol::Ip4(ip) => Some(IpAddr::V4(*ip)),
-        Protocol::Ip6(ip) => Some(IpAddr::V6(*ip)),
-        _ => None,
+/// Binds the plain TCP addresses; tells of the others.
+fn bind_all(addresses: &[Multiaddr]) -> Result<Vec<(SocketAddr, TcpListener)>, Error> {
+    let mut bound = Vec::new();
+    let mut passed_over = Vec::new();
+    for address in addresses {
+        let Some(socket) = tcp_socket(address) else {
+            passed_over.push(address.to_string());
+            continue;
+        };
+        let failed = |source| Error::Listen { address: address.clone(), source };
+        let listener = bind(socket).map_err(failed)?;
+        bound.push((listener.local_addr().map_err(failed)?, listener));
     }
-}
-
-fn multiaddr_of(socket: SocketAddr) -> Multiaddr {
-    Multiaddr::empty().with(socket.ip().into()).with(Protocol::Tcp(socket.port()))
-}
-
-/// One address per interface of the same family, when `address` means all of them.
-fn expand(address: &Multiaddr, interfaces: &[IpAddr]) -> Vec<Multiaddr> {
-    let Some(socket) = tcp_socket(address).filter(|socket| socket.ip().is_unspecified()) else {
-        return vec![address.clone()];
-    };
-    let same_family = interfaces.iter().filter(|ip| ip.is_ipv4() == socket.is_ipv4());
-    same_family
-        .filter(|ip| !is_link_local(**ip))
-        .map(|ip| multiaddr_of(SocketAddr::new(*ip, socket.port())))
-        .collect()
-}
-
-/// Addresses that mean nothing without an interface: a peer could not use them.
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    if !passed_over.is_empty() {
+        let addresses = passed_over.join(", ");
+        tracing::warn!(%addresses, "not listened on: the network speaks TCP only");
     }
+    Ok(bound)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(listen: &[&str]) -> Options {
-        Options {
-            peer_id: PeerId::random(),
-            listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
-            filters: Vec::new(),
-            peering: Vec::new(),
-            swarm_key: Some(SwarmKey::generate().unwrap()),
-        }
-    }
-
-    #[tokio::test]
-    async fn both_families_listen_on_one_port() {
-        let (four, _four) = Network::start(options(&["/ip4/0.0.0.0/tcp/0"])).await.unwrap();
-        let six = four.listening()[0].to_string().replace("/ip4/0.0.0.0", "/ip6/::");
-        let (six, _six) = Network::start(options(&[&six])).await.unwrap();
-        assert_eq!(six.listening().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn what_is_listened_on_is_bound_and_what_cannot_be_is_passed_over() {
-        let asked = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"];
-        let (network, service) = Network::start(options(&asked)).await.unwrap();
-        let [address] = network.listening() else { panic!("{:?}", network.listening()) };
-        let socket = tcp_socket(address).unwrap();
-        assert_ne!(socket.port(), 0);
-        let taken = Network::start(options(&[&address.to_string()])).await;
-        assert!(matches!(taken, Err(Error::Listen { .. })));
-
-        let shutdown = CancellationToken::new();
-        let running = tokio::spawn(service.run(shutdown.clone()));
-        let mut connection = tokio::net::TcpStream::connect(socket).await.unwrap();
-        let read = tokio::io::AsyncReadExt::read(&mut connection, &mut [0; 1]).await;
-        assert!(matches!(read, Ok(0) | Err(_)), "closed, not spoken on");
-        shutdown.cancel();
-        running.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn filters_and_peering_are_kept_once_each() {
-        let (network, _service) = Network::start(options(&[])).await.unwrap();
-        let mask = Mask::parse("/ip4/10.0.0.0/ipcidr/8").unwrap();
-        network.add_filter(mask);
-        network.add_filter(mask);
-        assert_eq!(network.filters(), [mask]);
-        network.remove_filter(mask);
-        assert!(network.filters().is_empty());
-
-        let peer = PeerId::random();
-        let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-        network.add_peering(peer, vec![]);
-        network.add_peering(peer, vec![address.clone(), address.clone()]);
-        assert_eq!(network.peering(), [(peer, vec![address])]);
-        network.remove_peering(peer);
-        assert!(network.peering().is_empty());
-    }
-}
+mod tests;

@@ -51,8 +51,8 @@ impl Node {
     /// Who a peer is; this node, when none is named.
     ///
     /// # Errors
-    /// When `peer` is no peer id, or nothing is known of it.
-    pub fn about(&self, peer: Option<&str>, offline: bool) -> Result<About, Error> {
+    /// When `peer` is no peer id, or cannot be reached.
+    pub async fn about(&self, peer: Option<&str>, offline: bool) -> Result<About, Error> {
         let own = self.identity().peer_id();
         let peer = match peer {
             None => own,
@@ -75,17 +75,25 @@ impl Node {
             });
         }
         if !offline {
-            // Nobody is connected, so nobody can be asked.
-            return Err(Error::failed(UNKNOWN_PEER));
+            // What it says now, and not what it said once.
+            let network = self.network().ok_or_else(|| Error::failed(UNKNOWN_PEER))?;
+            network.connect_identified(peer, Vec::new()).await.map_err(
+                |failure| match failure {
+                    net::DialFailure::NoAddresses => Error::failed(UNKNOWN_PEER),
+                    failure => Error::failed(failure),
+                },
+            )?;
         }
-        let id = peer.to_base58();
+        let known = self.network().and_then(|network| network.peer(&peer));
+        let identity =
+            self.peer_identity(&peer, known.and_then(|known| known.identified).as_deref());
         Ok(About {
+            peer_id: peer.to_base58(),
             key,
-            public_key: crate::repo::inlined_public_key(&peer).unwrap_or_default(),
-            addresses: Some(vec![format!("/p2p/{id}")]),
-            agent: String::new(),
-            protocols: None,
-            peer_id: id,
+            public_key: identity.public_key,
+            addresses: Some(identity.addresses),
+            agent: identity.agent,
+            protocols: (!identity.protocols.is_empty()).then_some(identity.protocols),
         })
     }
 

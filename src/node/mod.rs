@@ -20,6 +20,7 @@ mod logs;
 pub mod ls;
 mod membership;
 pub mod pin;
+pub mod ping;
 pub mod produce;
 pub mod refs;
 pub mod repo;
@@ -34,13 +35,14 @@ pub mod version;
 mod walk;
 
 pub use crate::exchange::Reach;
+pub use crate::net::Bandwidth;
 pub use about::About;
 pub(crate) use blocking::blocking;
 pub use error::Error;
 pub use logs::{Line, LogLevel, Logs};
 pub use membership::Membership;
 pub use settings::ProfileChange;
-pub use swarm::{PeerAddresses, PingTarget};
+pub use swarm::{PeerAddresses, PeerIdentity, SwarmConnection};
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -15,8 +15,11 @@ use crate::db::Db;
 use crate::exchange::Exchange;
 use crate::net::{self, Mask, Network, SwarmKey};
 use crate::pins;
-use crate::repo::Repo;
+use crate::repo::{Identity, Repo};
 use crate::store::{self, Store};
+
+/// Connections that others opened, at once: what Kubo allows at least.
+const CONNECTIONS_IN_MAX: u32 = 800;
 
 /// How a node is started.
 #[derive(Debug, Clone, Default)]
@@ -59,13 +62,15 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     first_start::ensure(&db, &store).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    let suffix = config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix);
+    let agent = version::agent(suffix.as_deref());
     let membership = match options.offline {
         true => None,
         false => Some(Membership::of(&repo, options.public)?),
     };
     let network = if let Some(membership) = &membership {
         let swarm_key = membership.key().cloned();
-        let options = network_options(&repo, identity.peer_id(), swarm_key)?;
+        let options = network_options(&repo, &identity, &agent, swarm_key)?;
         let (network, service) = Network::start(options).await.map_err(Error::failed)?;
         let stop = shutdown.clone();
         tasks.spawn(async move {
@@ -76,7 +81,6 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     } else {
         None
     };
-    let suffix = config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix);
     let node = Node::new(Parts {
         repo,
         identity,
@@ -84,7 +88,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         db,
         network,
         membership,
-        agent: version::agent(suffix.as_deref()),
+        agent,
         is_daemon: options.is_daemon,
         enable_gc: options.enable_gc,
         started_at: SystemTime::now(),
@@ -103,7 +107,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
 
 fn network_options(
     repo: &Repo,
-    peer_id: net::PeerId,
+    identity: &Identity,
+    agent: &str,
     swarm_key: Option<SwarmKey>,
 ) -> Result<net::Options, Error> {
     let config = repo.config();
@@ -123,7 +128,15 @@ fn network_options(
         peering.push((id, multiaddrs(peer.addresses)?));
     }
     let listen = multiaddrs(config.swarm_addresses())?;
-    Ok(net::Options { peer_id, listen, filters, peering, swarm_key })
+    Ok(net::Options {
+        keypair: identity.keypair().clone(),
+        swarm_key,
+        agent: agent.to_owned(),
+        listen,
+        filters,
+        peering,
+        connections_in_max: CONNECTIONS_IN_MAX,
+    })
 }
 
 impl Running {

@@ -1,14 +1,17 @@
 //! The node and its peers: addresses, filters, peering, and looking for others.
 //!
-//! Joins the network with the config that remembers its filters. Everything that would need a
-//! connection answers what a node without peers answers.
+//! Joins the network with the config that remembers its filters, and puts what the network knows
+//! into text.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{Error, Node};
-use crate::net::{self, Mask, Multiaddr, Network, PeerId};
+use crate::net::{self, Bandwidth, Mask, Multiaddr, Network, PeerId};
 
 /// A peer and where it is, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,25 +22,34 @@ pub struct PeerAddresses {
     pub addresses: Vec<String>,
 }
 
-/// What `ping` is asked to reach.
+/// A connection with a peer, as text.
 #[derive(Debug, Clone)]
-pub struct PingTarget {
-    peer: PeerId,
-    has_address: bool,
+pub struct SwarmConnection {
+    /// Where the peer is.
+    pub address: String,
+    /// Its id.
+    pub peer: String,
+    /// Whether the peer opened it.
+    pub is_inbound: bool,
+    /// How long a packet takes there and back, when that is known.
+    pub latency: Option<Duration>,
+    /// What its streams speak.
+    pub streams: Vec<String>,
+    /// Who the peer says it is.
+    pub identity: PeerIdentity,
 }
 
-impl PingTarget {
-    /// The peer id.
-    #[must_use]
-    pub fn id(&self) -> String {
-        self.peer.to_string()
-    }
-
-    /// Whether the call said where the peer is.
-    #[must_use]
-    pub fn has_address(&self) -> bool {
-        self.has_address
-    }
+/// What a peer says of itself, as text; what it has not said is empty.
+#[derive(Debug, Clone, Default)]
+pub struct PeerIdentity {
+    /// The public key: base64 of libp2p's protobuf.
+    pub public_key: String,
+    /// Where it is, with its id, sorted.
+    pub addresses: Vec<String>,
+    /// Its program and version.
+    pub agent: String,
+    /// What it speaks, sorted.
+    pub protocols: Vec<String>,
 }
 
 impl Node {
@@ -85,7 +97,7 @@ impl Node {
         self.online().map(drop)
     }
 
-    fn online(&self) -> Result<&Network, Error> {
+    pub(super) fn online(&self) -> Result<&Network, Error> {
         self.network().ok_or(Error::CommandOffline)
     }
 
@@ -93,12 +105,70 @@ impl Node {
         self.network().ok_or(Error::ActionOffline)
     }
 
-    /// The peers that are connected: none, before there is a transport.
+    /// The open connections, by address.
     ///
     /// # Errors
     /// On a node that is offline.
-    pub fn swarm_peers(&self) -> Result<Vec<PeerAddresses>, Error> {
-        self.reachable().map(|_| Vec::new())
+    pub fn swarm_peers(&self) -> Result<Vec<SwarmConnection>, Error> {
+        let network = self.reachable()?;
+        let mut all = Vec::new();
+        for peer in network.peers() {
+            let identified = self.peer_identity(&peer.id, peer.identified.as_deref());
+            all.extend(peer.connections.into_iter().map(|connection| SwarmConnection {
+                address: connection.address.to_string(),
+                peer: peer.id.to_string(),
+                is_inbound: connection.direction == net::Direction::Inbound,
+                latency: peer.latency,
+                streams: connection.streams,
+                identity: identified.clone(),
+            }));
+        }
+        all.sort_by(|one, two| one.address.cmp(&two.address));
+        Ok(all)
+    }
+
+    /// What is known of a peer, whether or not it has said so itself.
+    pub(super) fn peer_identity(
+        &self,
+        peer: &PeerId,
+        said: Option<&net::Identified>,
+    ) -> PeerIdentity {
+        let known = self.network().map(Network::known_addresses).unwrap_or_default();
+        let mut addresses: Vec<String> = known
+            .get(peer)
+            .into_iter()
+            .flatten()
+            .map(|address| format!("{address}/p2p/{peer}"))
+            .collect();
+        if addresses.is_empty() {
+            addresses.push(format!("/p2p/{peer}"));
+        }
+        addresses.sort();
+        let key = said.map(|said| STANDARD.encode(&said.public_key));
+        PeerIdentity {
+            public_key: key.or_else(|| crate::repo::inlined_public_key(peer)).unwrap_or_default(),
+            addresses,
+            agent: said.map(|said| clean(&said.agent)).unwrap_or_default(),
+            protocols: said.map(|said| shown(&said.protocols)).unwrap_or_default(),
+        }
+    }
+
+    /// Bytes over the streams with a peer, of a protocol, or all of them; `None` on a node that is
+    /// offline.
+    ///
+    /// # Errors
+    /// When `peer` is no peer id.
+    pub fn bandwidth(
+        &self,
+        peer: Option<&str>,
+        protocol: Option<&str>,
+    ) -> Result<Option<Bandwidth>, Error> {
+        let peer = peer.map(net::parse_peer_id).transpose().map_err(Error::failed)?;
+        Ok(self.network().map(|network| match (peer, protocol) {
+            (Some(peer), _) => network.bandwidth_of_peer(&peer),
+            (None, Some(protocol)) => network.bandwidth_of_protocol(protocol),
+            (None, None) => network.bandwidth(),
+        }))
     }
 
     /// Every peer whose addresses are known, by peer id.
@@ -140,12 +210,11 @@ impl Node {
     ///
     /// # Errors
     /// When an address names no peer, and at the first peer that cannot be reached.
-    pub fn swarm_connect(&self, addresses: &[String]) -> Result<Vec<String>, Error> {
+    pub async fn swarm_connect(&self, addresses: &[String]) -> Result<Vec<String>, Error> {
         let network = self.reachable()?;
-        let peers = peers_at(addresses)?;
         let mut done = Vec::new();
-        for (_, peer) in peers {
-            match network.connect(peer) {
+        for (peer, places) in grouped(peers_at(addresses)?) {
+            match network.connect_identified(peer, places).await {
                 Ok(()) => done.push(format!("connect {peer} success")),
                 Err(error) => {
                     return Err(Error::Failed(format!("connect {peer} failure: {error}")));
@@ -159,13 +228,19 @@ impl Node {
     ///
     /// # Errors
     /// When an address names no peer.
-    pub fn swarm_disconnect(&self, addresses: &[String]) -> Result<Vec<String>, Error> {
-        self.reachable()?;
-        let line = |(place, peer): (Multiaddr, PeerId)| {
-            let reason = if place.is_empty() { "not connected" } else { "conn not found" };
-            format!("disconnect {peer} failure: {reason}")
-        };
-        Ok(peers_at(addresses)?.into_iter().map(line).collect())
+    pub async fn swarm_disconnect(&self, addresses: &[String]) -> Result<Vec<String>, Error> {
+        let network = self.reachable()?;
+        let mut lines = Vec::new();
+        for (place, peer) in peers_at(addresses)? {
+            let place = (!place.is_empty()).then_some(place);
+            let outcome = match network.disconnect(peer, place.as_ref()).await {
+                true => "success",
+                false if place.is_none() => "failure: not connected",
+                false => "failure: conn not found",
+            };
+            lines.push(format!("disconnect {peer} {outcome}"));
+        }
+        Ok(lines)
     }
 
     /// The filters in force.
@@ -237,18 +312,12 @@ impl Node {
     /// # Errors
     /// When an address names no peer.
     pub fn add_peering(&self, addresses: &[String]) -> Result<Vec<String>, Error> {
-        let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
         let addresses = addresses.iter().map(|address| net::parse_multiaddr(address));
+        let mut named = Vec::new();
         for address in addresses.collect::<Result<Vec<_>, _>>().map_err(Error::failed)? {
-            let (place, peer) = net::split_peer(address).map_err(Error::failed)?;
-            let index = peers.iter().position(|(known, _)| *known == peer);
-            let index = index.unwrap_or_else(|| {
-                peers.push((peer, Vec::new()));
-                peers.len() - 1
-            });
-            let places = peers.get_mut(index).filter(|_| !place.is_empty());
-            places.into_iter().for_each(|(_, places)| places.push(place.clone()));
+            named.push(net::split_peer(address).map_err(Error::failed)?);
         }
+        let peers = grouped(named);
         let network = self.online()?;
         let ids = peers.iter().map(|(peer, _)| peer.to_string()).collect();
         peers.into_iter().for_each(|(peer, places)| network.add_peering(peer, places));
@@ -275,22 +344,6 @@ impl Node {
         let peer = net::parse_peer_id(id).map_err(Error::failed)?;
         network.remove_peering(peer);
         Ok(peer.to_string())
-    }
-
-    /// Reads what `ping` is asked to reach.
-    ///
-    /// # Errors
-    /// When it is no peer, or this node.
-    pub fn ping_target(&self, text: &str) -> Result<PingTarget, Error> {
-        let network = self.online()?;
-        let (place, peer) = net::parse_peer(text).map_err(|error| {
-            Error::Failed(format!("failed to parse peer address '{text}': {error}"))
-        })?;
-        if peer == network.peer_id() {
-            return Err(Error::Failed("error: can't ping self".to_owned()));
-        }
-        let known = network.known_addresses().contains_key(&peer);
-        Ok(PingTarget { peer, has_address: place.is_some() || known })
     }
 
     /// Looks for a peer that `routing/findpeer` names: without peers it is never found.
@@ -340,6 +393,53 @@ fn peers_at(addresses: &[String]) -> Result<Vec<(Multiaddr, PeerId)>, Error> {
         peers.push(found);
     }
     Ok(peers)
+}
+
+/// Characters of a foreign text that are shown.
+const SHOWN_CHARS_MAX: usize = 128;
+
+/// A text of another node with what would steer a terminal replaced: kubo
+/// core/commands/cmdutils/sanitize.go.
+fn clean(text: &str) -> String {
+    let shown =
+        |c: char| if c.is_control() || is_format(c) { char::REPLACEMENT_CHARACTER } else { c };
+    let text: String = text.chars().map(shown).collect();
+    text.trim().chars().take(SHOWN_CHARS_MAX).collect()
+}
+
+/// Unicode's class Cf: characters that are not seen and change how others are.
+fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
+        | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// What a peer speaks, without what is this program's own: Kubo's clients see Kubo's list.
+fn shown(protocols: &[String]) -> Vec<String> {
+    let mut shown: Vec<String> = protocols
+        .iter()
+        .filter(|name| !name.starts_with(net::OWN_PROTOCOLS))
+        .map(|name| clean(name))
+        .collect();
+    shown.sort();
+    shown
+}
+
+/// The addresses of each peer, peers in the order in which they are named first.
+fn grouped(named: Vec<(Multiaddr, PeerId)>) -> Vec<(PeerId, Vec<Multiaddr>)> {
+    let mut peers: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+    for (place, peer) in named {
+        let index = peers.iter().position(|(known, _)| *known == peer).unwrap_or_else(|| {
+            peers.push((peer, Vec::new()));
+            peers.len() - 1
+        });
+        let places = peers.get_mut(index).filter(|_| !place.is_empty());
+        places.into_iter().for_each(|(_, places)| places.push(place.clone()));
+    }
+    peers
 }
 
 fn masks(filters: &[String]) -> Result<Vec<Mask>, Error> {

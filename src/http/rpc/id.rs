@@ -5,10 +5,12 @@ use serde::Serialize;
 use super::{Error, Reply, Request, Value};
 use crate::config::render_pretty;
 use crate::ipld::base;
+use crate::node::PeerIdentity;
 
-#[derive(Debug, Serialize)]
+/// Who a peer is.
+#[derive(Debug, Default, Serialize)]
 #[serde(rename = "IdOutput", rename_all = "PascalCase")]
-struct Identity {
+pub(super) struct Identity {
     #[serde(rename = "ID")]
     id: String,
     public_key: String,
@@ -18,6 +20,21 @@ struct Identity {
     /// The `format` option.
     #[serde(skip)]
     format: Option<String>,
+}
+
+impl Identity {
+    /// What a connected peer says of itself.
+    pub(super) fn of_peer(id: String, said: PeerIdentity) -> Self {
+        let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
+        Self {
+            id,
+            public_key: said.public_key,
+            addresses: list(said.addresses),
+            agent_version: said.agent,
+            protocols: list(said.protocols),
+            format: None,
+        }
+    }
 }
 
 impl Value for Identity {
@@ -47,7 +64,7 @@ pub(super) async fn id(request: Request) -> Result<Reply, Error> {
         name => Some(base::by_name(name).map_err(|error| Error::new(error.to_string()))?),
     };
     let peer = request.args.first().map(String::as_str);
-    let about = request.node.about(peer, options.bool("offline"))?;
+    let about = request.node.about(peer, options.bool("offline")).await?;
     Ok(Reply::one(Identity {
         id: base.map_or(about.peer_id, |base| about.key.to_text(base)),
         public_key: about.public_key,

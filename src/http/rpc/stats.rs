@@ -7,19 +7,31 @@ use serde::Serialize;
 
 use super::{Error, Reply, Request, Value};
 use crate::config::duration;
-use crate::node::{self, Node};
+use crate::node::{self, Bandwidth};
 
-/// Bytes over libp2p connections: none, before there is a transport.
+/// Bytes over the streams of libp2p connections.
 #[derive(Debug, Serialize)]
 #[serde(rename = "metrics.Stats", rename_all = "PascalCase")]
-struct Bandwidth {
+struct Stats {
     total_in: i64,
     total_out: i64,
     rate_in: f64,
     rate_out: f64,
 }
 
-impl Value for Bandwidth {}
+impl Value for Stats {}
+
+impl From<Bandwidth> for Stats {
+    fn from(bandwidth: Bandwidth) -> Self {
+        let total = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        Self {
+            total_in: total(bandwidth.total_in),
+            total_out: total(bandwidth.total_out),
+            rate_in: bandwidth.rate_in,
+            rate_out: bandwidth.rate_out,
+        }
+    }
+}
 
 #[derive(Debug, Serialize)]
 #[serde(rename = "dhtStat", rename_all = "PascalCase")]
@@ -48,20 +60,25 @@ pub(super) async fn bandwidth(request: Request) -> Result<Reply, Error> {
     if options.is_set("peer") && options.is_set("proto") {
         return Err(Error::client("please only specify peer OR protocol"));
     }
-    if let Some(peer) = options.opt_string("peer") {
-        Node::parse_peer_id(peer)?;
-    }
+    let peer = options.opt_string("peer").map(str::to_owned);
+    let protocol = options.opt_string("proto").map(str::to_owned);
+    request.node.bandwidth(peer.as_deref(), None)?;
     let interval = duration::parse(options.string("interval")).map_err(Error::new)?;
     let interval = Duration::from_nanos(u64::try_from(interval).unwrap_or(0));
     // A poll without pause would be a busy loop for as long as the client stays.
     let interval = interval.max(Duration::from_millis(1));
-    let first = futures_util::stream::once(async { Ok(none()) });
-    if !options.bool("poll") {
+    let (node, poll) = (request.node.clone(), options.bool("poll"));
+    let read = move || {
+        let bandwidth = node.bandwidth(peer.as_deref(), protocol.as_deref())?.unwrap_or_default();
+        Ok(Stats::from(bandwidth))
+    };
+    let first = futures_util::stream::iter([read()]);
+    if !poll {
         return Ok(Reply::many(first));
     }
-    let later = futures_util::stream::unfold((), move |()| async move {
+    let later = futures_util::stream::unfold(read, move |read| async move {
         tokio::time::sleep(interval).await;
-        Some((Ok(none()), ()))
+        Some((read(), read))
     });
     Ok(Reply::many(first.chain(later)))
 }
@@ -78,8 +95,4 @@ pub(super) async fn dht(request: Request) -> Result<Reply, Error> {
         _ => Err(Error::client(format!("unknown dht type: {name}"))),
     });
     Ok(Reply::many(futures_util::stream::iter(tables)))
-}
-
-fn none() -> Bandwidth {
-    Bandwidth { total_in: 0, total_out: 0, rate_in: 0.0, rate_out: 0.0 }
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::value::Omit;
+use super::id::Identity;
+use super::options::Options;
+use super::value::{Int, Omit};
 use super::{Error, Reply, Request, Value};
+use crate::config::duration;
 use crate::ipld::quote::quote;
-use crate::node::PeerAddresses;
+use crate::node::{PeerAddresses, SwarmConnection};
 
 /// A list of texts, a line each.
 #[derive(Debug, Serialize)]
@@ -53,12 +56,95 @@ struct Peers {
 struct Peer {
     addr: Omit<String>,
     peer: Omit<String>,
+    latency: Omit<String>,
+    muxer: Omit<String>,
+    direction: Omit<Int>,
+    streams: Omit<Vec<Stream>>,
+    identify: Identity,
 }
+
+#[derive(Debug, Serialize)]
+#[serde(rename = "streamInfo", rename_all = "PascalCase")]
+struct Stream {
+    protocol: String,
+}
+
+/// What to show of each peer.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    streams: bool,
+    latency: bool,
+    direction: bool,
+    identify: bool,
+}
+
+impl Wanted {
+    fn of(options: &Options) -> Self {
+        let wants = |name| options.bool("verbose") || options.bool(name);
+        Self {
+            streams: wants("streams"),
+            latency: wants("latency"),
+            direction: wants("direction"),
+            identify: wants("identify"),
+        }
+    }
+
+    fn show(self, connection: SwarmConnection) -> Peer {
+        let latency = || {
+            let nanos = connection.latency.map_or(0, |latency| latency.as_nanos());
+            let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
+            if nanos == 0 { "n/a".to_owned() } else { duration::format(nanos) }
+        };
+        let direction = if connection.is_inbound { INBOUND } else { OUTBOUND };
+        let mut streams = Vec::new();
+        if self.streams {
+            streams.extend(connection.streams.iter().map(|name| Stream { protocol: name.clone() }));
+            streams.sort_by(|one, two| one.protocol.cmp(&two.protocol));
+        }
+        Peer {
+            latency: Omit(if self.latency { latency() } else { String::new() }),
+            muxer: Omit(String::new()),
+            direction: Omit(Int(if self.direction { direction } else { 0 })),
+            streams: Omit(streams),
+            identify: if self.identify {
+                Identity::of_peer(connection.peer.clone(), connection.identity)
+            } else {
+                Identity::default()
+            },
+            addr: Omit(connection.address),
+            peer: Omit(connection.peer),
+        }
+    }
+}
+
+/// Go-libp2p's `network.Direction`.
+const INBOUND: i64 = 1;
+const OUTBOUND: i64 = 2;
 
 impl Value for Peers {
     fn text(&self) -> Option<Result<String, Error>> {
-        let peers = self.peers.iter().flatten();
-        Some(Ok(peers.map(|peer| format!("{}/p2p/{}\n", peer.addr.0, peer.peer.0)).collect()))
+        Some(Ok(self.peers.iter().flatten().map(Peer::text).collect()))
+    }
+}
+
+impl Peer {
+    fn text(&self) -> String {
+        let mut text = format!("{}/p2p/{}", self.addr.0, self.peer.0);
+        if !self.latency.0.is_empty() {
+            text.push_str(&format!(" {}", self.latency.0));
+        }
+        match self.direction.0 {
+            Int(INBOUND) => text.push_str(" inbound"),
+            Int(OUTBOUND) => text.push_str(" outbound"),
+            Int(_) => {}
+        }
+        text.push('\n');
+        for stream in &self.streams.0 {
+            let name = &stream.protocol;
+            let name = if name.is_empty() { "<no protocol name>" } else { name };
+            text.push_str(&format!("  {name}\n"));
+        }
+        text
     }
 }
 
@@ -145,12 +231,9 @@ impl Value for Reachability {
 
 /// `swarm/peers`.
 pub(super) async fn peers(request: Request) -> Result<Reply, Error> {
-    let peers = request.node.swarm_peers()?.into_iter().flat_map(|peer| {
-        let id = peer.id;
-        let addresses = peer.addresses.into_iter();
-        addresses.map(move |address| Peer { addr: Omit(address), peer: Omit(id.clone()) })
-    });
-    let peers: Vec<Peer> = peers.collect();
+    let wanted = Wanted::of(&request.options);
+    let connections = request.node.swarm_peers()?.into_iter();
+    let peers: Vec<Peer> = connections.map(|connection| wanted.show(connection)).collect();
     Ok(Reply::one(Peers { peers: (!peers.is_empty()).then_some(peers) }))
 }
 
@@ -179,13 +262,13 @@ pub(super) async fn addrs_autonat(request: Request) -> Result<Reply, Error> {
 /// `swarm/connect`.
 pub(super) async fn connect(mut request: Request) -> Result<Reply, Error> {
     let addresses = request.all_args().await?;
-    Ok(Reply::one(Strings::new(request.node.swarm_connect(&addresses)?)))
+    Ok(Reply::one(Strings::new(request.node.swarm_connect(&addresses).await?)))
 }
 
 /// `swarm/disconnect`.
 pub(super) async fn disconnect(mut request: Request) -> Result<Reply, Error> {
     let addresses = request.all_args().await?;
-    Ok(Reply::one(Strings::new(request.node.swarm_disconnect(&addresses)?)))
+    Ok(Reply::one(Strings::new(request.node.swarm_disconnect(&addresses).await?)))
 }
 
 /// `swarm/filters`.

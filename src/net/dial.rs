@@ -1,0 +1,198 @@
+//! Dialling: who waits for which connection, and why a peer could not be reached.
+
+use std::collections::HashMap;
+
+use libp2p::core::transport::TransportError;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, Swarm};
+use libp2p_identity::PeerId;
+use multiaddr::{Multiaddr, Protocol};
+use tokio::sync::oneshot;
+
+use super::behaviour::Behaviour;
+use super::gate::Filtered;
+use super::opening::Mismatch;
+
+/// Why a peer could not be reached; the texts are go-libp2p's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialFailure {
+    /// Nobody knows where the peer is.
+    #[error("no addresses")]
+    NoAddresses,
+    /// The peer is this node.
+    #[error("failed to dial: dial to self attempted")]
+    OwnPeer,
+    /// No address led to the peer.
+    #[error("failed to dial: failed to dial {peer}: all dials failed{causes}")]
+    Failed {
+        /// The peer.
+        peer: PeerId,
+        /// A line for each address.
+        causes: String,
+    },
+    /// The network is ending.
+    #[error("the node is shutting down")]
+    Stopped,
+}
+
+type Waiting = oneshot::Sender<Result<(), DialFailure>>;
+
+#[derive(Debug)]
+struct Dial {
+    peer: PeerId,
+    addresses: Vec<Multiaddr>,
+    waiting: Vec<Waiting>,
+}
+
+/// The dials that somebody waits for. As many as the connection limits let be pending.
+#[derive(Debug, Default)]
+pub(super) struct Dials(HashMap<ConnectionId, Dial>);
+
+impl Dials {
+    /// Dials a peer, unless it is connected or the same is going on.
+    pub(super) fn connect(
+        &mut self,
+        swarm: &mut Swarm<Behaviour>,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: Waiting,
+    ) {
+        if swarm.is_connected(&peer) {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        if peer == *swarm.local_peer_id() {
+            let _ = reply.send(Err(DialFailure::OwnPeer));
+            return;
+        }
+        let same = self.0.values_mut().find(|dial| {
+            dial.peer == peer && addresses.iter().all(|address| dial.addresses.contains(address))
+        });
+        if let Some(dial) = same {
+            dial.waiting.push(reply);
+            return;
+        }
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Disconnected)
+            .addresses(addresses.clone())
+            .extend_addresses_through_behaviour()
+            .build();
+        let id = options.connection_id();
+        let waiting = vec![reply];
+        self.0.insert(id, Dial { peer, addresses, waiting });
+        if let Err(error) = swarm.dial(options) {
+            self.failed(id, error);
+        }
+    }
+
+    /// A peer is connected, over whichever connection.
+    pub(super) fn connected(&mut self, peer: &PeerId) {
+        self.0.retain(|_, dial| {
+            if dial.peer != *peer {
+                return true;
+            }
+            for waiting in dial.waiting.drain(..) {
+                let _ = waiting.send(Ok(()));
+            }
+            false
+        });
+    }
+
+    /// A dial came to nothing.
+    pub(super) fn failed(&mut self, id: ConnectionId, error: DialError) {
+        let Some(dial) = self.0.remove(&id) else { return };
+        let failure = match error {
+            DialError::NoAddresses => DialFailure::NoAddresses,
+            error => DialFailure::Failed { peer: dial.peer, causes: causes(&error) },
+        };
+        for waiting in dial.waiting {
+            let _ = waiting.send(Err(failure.clone()));
+        }
+    }
+}
+
+/// A line for each address that was tried.
+fn causes(error: &DialError) -> String {
+    let line = |address: &Multiaddr, cause: &str| format!("\n  * [{}] {cause}", place(address));
+    match error {
+        DialError::Transport(tried) => tried
+            .iter()
+            .map(|(address, error)| line(address, &transport_cause(address, error)))
+            .collect(),
+        DialError::WrongPeerId { obtained, address } => line(
+            address,
+            &format!("failed to negotiate security protocol: peer id mismatch: got {obtained}"),
+        ),
+        other => format!(": {}", deepest(other)),
+    }
+}
+
+fn transport_cause(address: &Multiaddr, error: &TransportError<std::io::Error>) -> String {
+    let error = match error {
+        TransportError::MultiaddrNotSupported(_) => return "no transport for protocol".to_owned(),
+        TransportError::Other(error) => error,
+    };
+    if let Some(mismatch) = Mismatch::within(error) {
+        return mismatch.to_string();
+    }
+    let cause = deepest(error);
+    match super::tcp::tcp_socket(address) {
+        Some(_) if cause.starts_with("gater") => cause,
+        Some(socket) => {
+            let family = if socket.is_ipv4() { "tcp4" } else { "tcp6" };
+            format!("dial {family} {socket}: {cause}")
+        }
+        None => cause,
+    }
+}
+
+/// What the system said, under the errors that only pass it on.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    loop {
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if error.is::<Filtered>() {
+            return error.to_string();
+        }
+        error = match (inside, error.source()) {
+            (Some(inside), _) => inside,
+            (None, Some(source)) => source,
+            (None, None) => break,
+        };
+    }
+    match error.downcast_ref::<std::io::Error>() {
+        Some(io) => system_text(io),
+        None => error.to_string(),
+    }
+}
+
+/// The system's error as Go words it, for those that a dial meets every day.
+fn system_text(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
+        ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
+        ErrorKind::TimedOut => "i/o timeout".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// The address without who is there.
+fn place(address: &Multiaddr) -> Multiaddr {
+    let mut place = address.clone();
+    if matches!(place.iter().last(), Some(Protocol::P2p(_))) {
+        place.pop();
+    }
+    place
+}
+
+/// One line for each address whose peer seems to have another swarm key.
+pub(super) fn log_mismatch(error: &DialError) {
+    let DialError::Transport(tried) = error else { return };
+    for (address, error) in tried {
+        if let Some(mismatch) = Mismatch::within(error) {
+            tracing::warn!(%address, "a dial failed: {mismatch}");
+        }
+    }
+}

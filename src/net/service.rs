@@ -1,0 +1,191 @@
+//! The task that owns the swarm: it runs commands of the handle and turns what happens into the
+//! state that everybody reads. It never waits for anybody: channels to others are bounded, and who
+//! does not keep up misses events and is told so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::{ConnectionId, ListenError, Swarm, SwarmEvent};
+use libp2p::{identify, ping};
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::dial::{DialFailure, Dials};
+use super::opening::Mismatch;
+use super::peers::{Direction, Opened, PeerEvent};
+use super::{Inner, dial};
+
+/// How often rates are worked out.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Be connected to a peer.
+    Connect {
+        peer: PeerId,
+        /// Tried along with those that are known.
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), DialFailure>>,
+    },
+    /// Close the connections with a peer, or the one at an address.
+    Disconnect {
+        connections: Vec<ConnectionId>,
+        /// Answered when they are closed.
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// Owns the swarm and runs it.
+pub struct Service {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) inner: Arc<Inner>,
+    pub(super) dials: Dials,
+    pub(super) closing: Vec<Closing>,
+}
+
+/// Connections that somebody waits to see closed. Bounded by the connections.
+pub(super) struct Closing {
+    connections: Vec<ConnectionId>,
+    reply: oneshot::Sender<()>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("dials", &self.dials).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Runs the network until `shutdown`; the connections are closed when it returns.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                now = tick.tick() => {
+                    let seconds = now.duration_since(last).as_secs_f64();
+                    last = now;
+                    if seconds > 0.0 {
+                        self.inner.meter.tick(seconds);
+                    }
+                }
+                // The handle keeps a sender: the channel ends with the last of them.
+                Some(command) = self.commands.recv() => self.command(command),
+                event = self.swarm.select_next_some() => self.event(event),
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Connect { peer, addresses, reply } => {
+                let addresses = self.inner.dialable(&peer, addresses);
+                self.dials.connect(&mut self.swarm, peer, addresses, reply);
+            }
+            Command::Disconnect { mut connections, reply } => {
+                connections.retain(|id| self.swarm.close_connection(*id));
+                if !connections.is_empty() {
+                    self.closing.push(Closing { connections, reply });
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.behaviour_event(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.opened(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.closed(&peer_id, connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                dial::log_mismatch(&error);
+                tracing::debug!(?peer_id, %error, "a peer could not be dialled");
+                self.dials.failed(connection_id, error);
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                log_incoming(&send_back_addr, &error);
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(%error, "a swarm connection could not be accepted");
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "a swarm address is not listened on any more");
+            }
+            _ => {}
+        }
+    }
+
+    fn behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                connection_id,
+                info,
+            }) => {
+                self.inner.peers().identified(peer_id, connection_id, info);
+                self.tell(PeerEvent::Identified(peer_id));
+            }
+            BehaviourEvent::Identify(_) => {}
+            BehaviourEvent::Ping(ping::Event { peer, result, .. }) => match result {
+                Ok(round_trip) => self.inner.peers().measured(&peer, round_trip),
+                Err(error) => tracing::debug!(%peer, %error, "a peer did not answer a ping"),
+            },
+            BehaviourEvent::Streams(()) => {}
+        }
+    }
+
+    fn opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let remote = endpoint.get_remote_address();
+        let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
+        let streams = self.inner.meter.take(peer, remote);
+        let address = super::peers::without_peer(remote.clone(), peer);
+        let address = address.unwrap_or_else(|| remote.clone());
+        if direction == Direction::Outbound {
+            self.inner.peers().learn(peer, vec![address.clone()]);
+        }
+        let opened = Opened { id, address, direction, streams };
+        if self.inner.peers().opened(peer, opened) {
+            self.tell(PeerEvent::Connected(peer));
+        }
+        self.dials.connected(&peer);
+    }
+
+    fn closed(&mut self, peer: &PeerId, id: ConnectionId) {
+        if self.inner.peers().closed(peer, id) {
+            self.tell(PeerEvent::Disconnected(*peer));
+        }
+        for closing in &mut self.closing {
+            closing.connections.retain(|other| *other != id);
+        }
+        for closing in self.closing.extract_if(.., |closing| closing.connections.is_empty()) {
+            // Who waited may have stopped waiting.
+            let _ = closing.reply.send(());
+        }
+    }
+
+    fn tell(&self, event: PeerEvent) {
+        // Nobody listening is no error.
+        let _ = self.inner.events.send(event);
+    }
+}
+
+/// A line for a connection that came in and was given up.
+fn log_incoming(address: &Multiaddr, error: &ListenError) {
+    match Mismatch::within(error) {
+        Some(mismatch) => tracing::warn!(%address, "a connection was refused: {mismatch}"),
+        None => tracing::debug!(%address, %error, "a connection that came in failed"),
+    }
+}

@@ -1,0 +1,167 @@
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// A node that runs until it is dropped.
+struct Running {
+    network: Network,
+    stop: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
+    Options {
+        keypair: Keypair::generate_ed25519(),
+        swarm_key: swarm_key.map(SwarmKey::from_bytes),
+        agent: "pinmesh/test".to_owned(),
+        listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
+        filters: Vec::new(),
+        peering: Vec::new(),
+        connections_in_max: 100,
+    }
+}
+
+async fn run(swarm_key: Option<[u8; 32]>) -> Running {
+    let options = options(&["/ip4/127.0.0.1/tcp/0"], swarm_key);
+    let (network, service) = Network::start(options).await.unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(service.run(stop.clone()));
+    Running { network, stop }
+}
+
+impl Running {
+    fn id(&self) -> PeerId {
+        self.network.peer_id()
+    }
+
+    async fn connect(&self, other: &Self) -> Result<(), DialFailure> {
+        let addresses = other.network.interface_addresses();
+        self.network.connect_identified(other.id(), addresses).await
+    }
+}
+
+#[tokio::test]
+async fn both_families_listen_on_one_port() {
+    let (four, _four) = Network::start(options(&["/ip4/0.0.0.0/tcp/0"], None)).await.unwrap();
+    let six = four.listening()[0].to_string().replace("/ip4/0.0.0.0", "/ip6/::");
+    let (six, _six) = Network::start(options(&[&six], None)).await.unwrap();
+    assert_eq!(six.listening().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_listened_on_is_bound_and_what_cannot_be_is_passed_over() {
+    let asked = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"];
+    let (network, _service) = Network::start(options(&asked, None)).await.unwrap();
+    let [address] = network.listening() else { panic!("{:?}", network.listening()) };
+    assert_ne!(tcp_socket(address).unwrap().port(), 0);
+    let taken = Network::start(options(&[&address.to_string()], None)).await;
+    assert!(matches!(taken, Err(Error::Listen { .. })));
+}
+
+#[tokio::test]
+async fn filters_and_peering_are_kept_once_each() {
+    let (network, _service) = Network::start(options(&[], None)).await.unwrap();
+    let mask = Mask::parse("/ip4/10.0.0.0/ipcidr/8").unwrap();
+    network.add_filter(mask);
+    network.add_filter(mask);
+    assert_eq!(network.filters(), [mask]);
+    network.remove_filter(mask);
+    assert!(network.filters().is_empty());
+
+    let peer = PeerId::random();
+    let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    network.add_peering(peer, vec![]);
+    network.add_peering(peer, vec![address.clone(), address.clone()]);
+    assert_eq!(network.peering(), [(peer, vec![address])]);
+    network.remove_peering(peer);
+    assert!(network.peering().is_empty());
+}
+
+#[tokio::test]
+async fn two_nodes_with_one_key_see_each_other_until_one_lets_go() {
+    let (one, two) = (run(Some([7; 32])).await, run(Some([7; 32])).await);
+    let mut events = two.network.events();
+    one.connect(&two).await.unwrap();
+    let seen = one.network.peer(&two.id()).unwrap();
+    assert_eq!(seen.connections.len(), 1);
+    assert_eq!(seen.connections[0].direction, Direction::Outbound);
+    assert_eq!(seen.connections[0].address, two.network.listening()[0]);
+    let identified = seen.identified.unwrap();
+    assert_eq!(identified.agent, "pinmesh/test");
+    assert!(identified.protocols.contains(&"/ipfs/ping/1.0.0".to_owned()));
+    assert_eq!(identified.addresses, two.network.listening());
+
+    assert_eq!(events.recv().await, Ok(PeerEvent::Connected(one.id())));
+    let peers = two.network.peers();
+    assert_eq!(peers[0].connections[0].direction, Direction::Inbound);
+
+    let mut pinger = one.network.pinger(two.id()).await.unwrap();
+    pinger.ping().await.unwrap();
+    pinger.ping().await.unwrap();
+    let streams = &one.network.peer(&two.id()).unwrap().connections[0].streams;
+    assert!(streams.contains(&"/ipfs/ping/1.0.0".to_owned()), "{streams:?}");
+    let counted = one.network.bandwidth_of_protocol("/ipfs/ping/1.0.0");
+    assert!(counted.total_in >= 64 && counted.total_out >= 64, "{counted:?}");
+    assert!(one.network.bandwidth_of_peer(&two.id()).total_in >= counted.total_in);
+    assert!(one.network.bandwidth().total_in >= counted.total_in);
+
+    assert!(one.network.disconnect(two.id(), None).await);
+    assert!(!one.network.is_connected(&two.id()));
+    assert!(!one.network.disconnect(two.id(), None).await);
+    loop {
+        if events.recv().await.unwrap() == PeerEvent::Disconnected(one.id()) {
+            break;
+        }
+    }
+    one.connect(&two).await.expect("it can be dialled again");
+}
+
+#[tokio::test]
+async fn nodes_with_different_keys_part_at_once() {
+    let keys = [(Some([1; 32]), Some([2; 32])), (Some([1; 32]), None), (None, Some([2; 32]))];
+    for (ours, theirs) in keys {
+        let (one, two) = (run(ours).await, run(theirs).await);
+        let connecting = one.connect(&two);
+        let failure = tokio::time::timeout(Duration::from_secs(5), connecting)
+            .await
+            .expect("not a time-out of the handshake")
+            .unwrap_err();
+        assert!(failure.to_string().contains("possible swarm.key mismatch"), "{failure}");
+        assert!(two.network.peers().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_filtered_address_is_neither_dialled_nor_accepted() {
+    let (one, two) = (run(None).await, run(None).await);
+    let mask = Mask::parse("/ip4/127.0.0.0/ipcidr/8").unwrap();
+    one.network.add_filter(mask);
+    let failure = one.connect(&two).await.unwrap_err().to_string();
+    assert!(failure.contains("gater disallows connection"), "{failure}");
+    two.connect(&one).await.unwrap_err();
+    one.network.remove_filter(mask);
+    one.connect(&two).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_cannot_be_reached_says_why() {
+    let one = run(None).await;
+    let peer = PeerId::random();
+    let failure = one.network.connect(peer, vec![]).await.unwrap_err();
+    assert_eq!(failure, DialFailure::NoAddresses);
+    let closed = bind("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+    let failure = one.network.connect(peer, vec![multiaddr_of(closed)]).await.unwrap_err();
+    let expected = format!(
+        "failed to dial: failed to dial {peer}: all dials failed\n  * [{}] dial tcp4 {closed}: \
+         connect: connection refused",
+        multiaddr_of(closed)
+    );
+    assert_eq!(failure.to_string(), expected);
+    let own = one.network.connect(one.id(), vec![]).await;
+    assert_eq!(own, Err(DialFailure::OwnPeer));
+}
