@@ -2,6 +2,7 @@
 //!
 //! Unlike Kubo, `--empty-repo=false` adds no introduction files, and RSA keys are not made.
 
+use crate::ipld::quote::quote;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -41,8 +42,7 @@ pub(super) struct Arguments {
 }
 
 fn parse_int(text: &str) -> Result<i64, String> {
-    text.parse()
-        .map_err(|_| format!("strconv.ParseInt: parsing {}: invalid syntax", config::quote(text)))
+    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {}: invalid syntax", quote(text)))
 }
 
 /// Runs `init`.

@@ -1,5 +1,6 @@
 //! The sockets of the RPC: multiaddrs to listeners.
 
+use crate::ipld::quote::quote;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -17,7 +18,7 @@ pub(super) fn bind(address: &str) -> anyhow::Result<Listener> {
             .map_err(|error| failed(format!("listen unix {path}: bind: {}", why(&error))));
     }
     let multiaddr = parse_multiaddr(address).map_err(|error| {
-        let quoted = crate::config::quote(address);
+        let quoted = quote(address);
         anyhow!("serveHTTPApi: invalid API address: {quoted} (err: {error})")
     })?;
     let Some(socket) = tcp_socket(&multiaddr) else {

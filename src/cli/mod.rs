@@ -15,6 +15,7 @@ mod print;
 mod rpc;
 mod upload;
 
+use crate::ipld::quote::quote;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -109,7 +110,7 @@ fn parse_bool(text: &str) -> Result<bool, String> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => {
-            let quoted = crate::config::quote(text);
+            let quoted = quote(text);
             Err(format!("strconv.ParseBool: parsing {quoted}: invalid syntax"))
         }
     }

@@ -4,6 +4,7 @@
 //! as Kubo does. What is printed is the command's text encoding, so there is no printing code here
 //! but for `add`, whose text Kubo's own client makes.
 
+use crate::ipld::quote::quote;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -265,7 +266,7 @@ fn read(words: &[String]) -> anyhow::Result<Line> {
 fn option(command: &'static Command, name: &str) -> anyhow::Result<&'static OptionDef> {
     table::options_of(command)
         .find(|option| option.names.contains(&name))
-        .ok_or_else(|| anyhow!("unknown option {}", crate::config::quote(name)))
+        .ok_or_else(|| anyhow!("unknown option {}", quote(name)))
 }
 
 /// Gives the positional words to the arguments that the table declares.
@@ -291,7 +292,7 @@ fn assign(line: &mut Line, words: Vec<String>) -> anyhow::Result<()> {
         }
     }
     match words.next() {
-        Some(word) => Err(anyhow!("too many arguments: {}", crate::config::quote(&word))),
+        Some(word) => Err(anyhow!("too many arguments: {}", quote(&word))),
         None => Ok(()),
     }
 }

@@ -1,5 +1,7 @@
 //! Sizes as `go-humanize` reads them: `10GB`, `256KiB`, `1.5 mb`. Pure.
 
+use crate::ipld::quote::quote;
+
 /// Bytes in each unit; names are compared in lower case.
 const UNITS: [(&str, u64); 28] = [
     ("", 1),
@@ -48,7 +50,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let (digits, unit) = text.split_at(end);
     let digits = digits.replace(',', "");
     let number: f64 = digits.parse().map_err(|_| {
-        let quoted = super::render::quote(&digits);
+        let quoted = quote(&digits);
         format!("strconv.ParseFloat: parsing {quoted}: invalid syntax")
     })?;
     let unit = unit.trim().to_lowercase();

@@ -1,5 +1,7 @@
 //! Durations as Go writes them: `300ms`, `1.5h`, `2h45m`. Pure.
 
+use crate::ipld::quote::quote;
+
 /// Nanoseconds in each unit that Go knows.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
@@ -20,7 +22,7 @@ const LIMIT: u64 = 1 << 63;
 /// # Errors
 /// With the text of Go's `time.ParseDuration`.
 pub fn parse(text: &str) -> Result<i64, String> {
-    let quoted = || super::render::quote(text);
+    let quoted = || quote(text);
     let invalid = || format!("time: invalid duration {}", quoted());
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, text.get(1..).unwrap_or_default()),
@@ -42,7 +44,7 @@ pub fn parse(text: &str) -> Result<i64, String> {
             return Err(format!("time: missing unit in duration {}", quoted()));
         }
         let Some((_, nanos)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            let unit = super::render::quote(unit);
+            let unit = quote(unit);
             return Err(format!("time: unknown unit {unit} in duration {}", quoted()));
         };
         let part = number.times(*nanos).ok_or_else(invalid)?;

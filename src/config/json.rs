@@ -1,5 +1,6 @@
 //! Reading JSON, with the errors of Go's parser. Pure.
 
+use crate::ipld::quote::quote;
 use serde_json::Value;
 
 /// What Go says of JSON that ends too soon.
@@ -47,7 +48,7 @@ fn unexpected(c: char, context: &str) -> String {
         '\'' => "'\\''".to_owned(),
         '"' => "'\"'".to_owned(),
         c => {
-            let quoted = super::render::quote(&c.to_string());
+            let quoted = quote(c.to_string());
             format!("'{}'", quoted.trim_matches('"'))
         }
     };

@@ -24,7 +24,7 @@ pub use duration::{format as format_duration, parse as parse_duration};
 pub use edit::{get_key, merge, scrub, scrub_sections};
 pub use json::parse as parse_json;
 pub use profiles::names as profile_names;
-pub use render::{compact as render_compact, pretty as render_pretty, quote};
+pub use render::{compact as render_compact, pretty as render_pretty};
 pub use validate::Context;
 pub use view::{Authorization, Import, PeerAddresses, parse_file};
 

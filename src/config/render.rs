@@ -1,4 +1,4 @@
-//! JSON and quoted text as Go writes them. Pure.
+//! JSON as Go writes it. Pure.
 
 use std::fmt::Write as _;
 
@@ -110,36 +110,6 @@ fn go_float(float: f64) -> String {
     }
 }
 
-/// Quotes text as Go's `strconv.Quote`.
-#[must_use]
-pub fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            // Writing to a String cannot fail.
-            '\0'..='\u{1f}' | '\u{7f}' => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
-            }
-            '\u{80}'..='\u{a0}' | '\u{ad}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,10 +125,5 @@ mod tests {
         );
         let pretty = pretty(&serde_json::json!({"a": [1], "e": {}}), "  ");
         assert_eq!(pretty, "{\n  \"a\": [\n    1\n  ],\n  \"e\": {}\n}");
-    }
-
-    #[test]
-    fn text_is_quoted_as_go_does() {
-        assert_eq!(quote("a\"b\\\n\u{1}\u{e9}"), "\"a\\\"b\\\\\\n\\x01\u{e9}\"");
     }
 }

@@ -4,6 +4,7 @@
 //! the error texts, which empty values are left out when it is written again. Not for the list of
 //! keys, which is in [`super::fields`]. Pure.
 
+use crate::ipld::quote::quote;
 use serde_json::{Map, Number, Value};
 
 use super::{bytes, duration};
@@ -182,7 +183,7 @@ impl Decoder {
             (Kind::Struct(of), Value::Object(map)) => self.object(of, map),
             (Kind::Flag, _) => self.fail(format!(
                 "failed to unmarshal {} into a flag: must be null/undefined, true, or false",
-                super::render::quote(&value.to_string())
+                quote(value.to_string())
             )),
             (Kind::Priority, _) => self.priority(value),
             (Kind::OptBytes, _) => self.size(value),

@@ -1,8 +1,9 @@
 //! Which configs a node refuses to start with, in Kubo's words (`cmd/ipfs/kubo/daemon.go`,
 //! `core/node/groups.go`, `config/{autoconf,provide,import}.go`).
 
-use super::{AUTO, Config, Error, duration, quote};
+use super::{AUTO, Config, Error, duration};
 use crate::ipld::hash;
+use crate::ipld::quote::quote;
 
 /// What the start of a node depends on besides the config.
 #[derive(Debug, Clone, Default)]

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::subsystems::{OURS, SUBSYSTEMS};
-use crate::config::quote;
+use crate::ipld::quote::quote;
 
 /// Lines that a listener may be behind.
 const TAIL_LINES_MAX: usize = 1024;

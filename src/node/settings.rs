@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Error, Node};
-use crate::config::{self, AUTO, Config, quote};
+use crate::config::{self, AUTO, Config};
+use crate::ipld::quote::quote;
 use crate::net;
 
 /// What a peer is given as to stand for the peers of the AutoConf service.

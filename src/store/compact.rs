@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use roaring::RoaringTreemap;
 use tokio::sync::OwnedMutexGuard;
@@ -22,6 +23,13 @@ use super::{DELETE_ROWS_MAX, Error, Marks, Store, segments};
 
 /// Bytes copied in one commit: bounds how long a put waits behind it.
 const COPY_BYTES_MAX: usize = 4 << 20;
+/// How long a slice of a sweep should keep the writer, and with it every put: slices become larger
+/// on a disk that syncs quickly, and smaller on one that does not.
+const SWEEP_TIME: Duration = Duration::from_millis(15);
+/// The smallest slice; below it there is hardly anything but the sync.
+const SWEEP_ROWS_MIN: usize = 128;
+/// The largest.
+const SWEEP_ROWS_MAX: usize = 8192;
 
 /// Notices what is stored or touched while it lives.
 #[must_use = "what is stored or touched meanwhile is noticed only while this lives"]
@@ -106,12 +114,22 @@ impl Collection {
     ) -> Result<(), Error> {
         let live = marks.ids();
         let mut after = 0;
+        let mut rows_max = DELETE_ROWS_MAX;
         loop {
-            let rows = self.slice(&live, after)?;
+            let rows = self.slice(&live, after, rows_max)?;
             let Some(last) = rows.last().map(|(id, _)| *id) else { return Ok(()) };
             after = last;
             let watch = self.watch.number;
-            let deleted = self.run(move |writer| writer.sweep(&rows, watch))??;
+            let (deleted, took) = self.run(move |writer| {
+                let began = Instant::now();
+                (writer.sweep(&rows, watch), began.elapsed())
+            })?;
+            let deleted = deleted?;
+            if took < SWEEP_TIME / 2 {
+                rows_max = (2 * rows_max).min(SWEEP_ROWS_MAX);
+            } else if took > SWEEP_TIME {
+                rows_max = (rows_max / 2).max(SWEEP_ROWS_MIN);
+            }
             fail::point("gc-after-slice");
             if !removed(deleted) {
                 return Ok(());
@@ -126,12 +144,17 @@ impl Collection {
         Arc::strong_count(&self.store.inner) == 2
     }
 
-    /// The next unmarked rows after `after`.
-    fn slice(&self, live: &RoaringTreemap, mut after: u64) -> Result<Vec<(u64, Multihash)>, Error> {
+    /// The next unmarked rows after `after`, about `rows_max` of them.
+    fn slice(
+        &self,
+        live: &RoaringTreemap,
+        mut after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<(u64, Multihash)>, Error> {
         let mut slice = Vec::new();
         let pool = &self.store.inner.shared.pool;
-        while slice.len() < DELETE_ROWS_MAX {
-            let rows = pool.with(|c| index::list(c, after, DELETE_ROWS_MAX))?;
+        while slice.len() < rows_max {
+            let rows = pool.with(|c| index::list(c, after, rows_max))?;
             let Some(last) = rows.last() else { break };
             after = last.id;
             let dead =

@@ -17,7 +17,8 @@ use super::options::OptionValue;
 use super::profile::{self, Collector};
 use super::value::Int;
 use super::{Error, Reply, Request, Value};
-use crate::config::{parse_duration, quote};
+use crate::config::parse_duration;
+use crate::ipld::quote::quote;
 
 #[derive(Debug, Serialize)]
 #[serde(rename = "commands.ReqLogEntry", rename_all = "PascalCase")]
