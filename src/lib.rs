@@ -12,7 +12,7 @@
 //! - `store`: the blockstore, packs and index. `db`: the state database. `repo`: `$IPFS_PATH`.
 //! - `config`: Kubo's JSON config.
 //! - `net`: addresses, filters, peering; libp2p.
-//! - `ipld`, `unixfs`, `car`, `tar`: pure.
+//! - `ipld`, `ipns`, `unixfs`, `car`, `tar`: pure.
 
 pub mod car;
 pub mod cli;
@@ -22,6 +22,7 @@ pub mod exchange;
 pub mod gc;
 pub mod http;
 pub mod ipld;
+pub mod ipns;
 pub mod net;
 pub mod node;
 pub mod pins;

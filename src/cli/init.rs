@@ -1,6 +1,6 @@
 //! `pinmesh init`: makes a repo (kubo cmd/ipfs/kubo/init.go).
 //!
-//! Unlike Kubo, `--empty-repo=false` adds no introduction files, and RSA keys are not made.
+//! Unlike Kubo, `--empty-repo=false` adds no introduction files.
 
 use crate::ipld::quote::quote;
 use std::path::{Path, PathBuf};
@@ -86,16 +86,31 @@ fn read_config(file: &Path) -> anyhow::Result<Config> {
 
 /// A config with a new key pair; says so.
 pub(super) fn fresh_config(algorithm: &str, bits: Option<i64>) -> anyhow::Result<Config> {
-    // The text before the key is made: an RSA key took long once.
-    if matches!(algorithm, "ed25519" | "secp256k1") && bits.is_none_or(|bits| bits == 256) {
-        let shown = if algorithm == "ed25519" { "ED25519" } else { algorithm };
-        print::part(&format!("generating {shown} keypair..."));
+    let identity = generate(algorithm, bits)?;
+    Ok(Config::fresh(&identity.peer_id().to_base58(), &identity.private_key_text())?)
+}
+
+/// A new key pair; says so as it is made.
+pub(super) fn generate(algorithm: &str, bits: Option<i64>) -> anyhow::Result<Identity> {
+    // The text before the key is made: an RSA key takes long.
+    let bits = bits.filter(|bits| *bits != -1);
+    match algorithm {
+        "ed25519" if bits.is_none_or(|bits| bits == 256) => {
+            print::part("generating ED25519 keypair...");
+        }
+        "secp256k1" if bits.is_none_or(|bits| bits == 256) => {
+            print::part("generating secp256k1 keypair...");
+        }
+        "rsa" => {
+            let bits = bits.unwrap_or(repo::RSA_BITS_DEFAULT);
+            print::part(&format!("generating {bits}-bit RSA keypair..."));
+        }
+        _ => {}
     }
     let identity = Identity::generate(algorithm, bits)?;
     print::line("done");
-    let peer_id = identity.peer_id().to_base58();
-    print::line(&format!("peer identity: {peer_id}"));
-    Ok(Config::fresh(&peer_id, &identity.private_key_text()?)?)
+    print::line(&format!("peer identity: {}", identity.peer_id()));
+    Ok(identity)
 }
 
 /// Makes a repo in `path` with `config`, changed by the comma-separated `profiles` and for the

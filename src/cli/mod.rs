@@ -9,6 +9,7 @@ mod daemon;
 mod init;
 mod invite;
 mod join;
+mod keys;
 mod listen;
 mod notify;
 mod print;

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use anyhow::{anyhow, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Global;
 use super::client::{self, Address, Call};
 use super::upload::Upload;
+use super::{Global, keys};
 use crate::http::rpc::table::{self, Class, Command, Kind, OptionDef};
 use crate::http::{self, Listener};
 use crate::node::{start, version};
@@ -50,6 +50,9 @@ pub(super) fn run(global: &Global, words: &[OsString]) -> anyhow::Result<()> {
     if let Some(api) = line.option("api") {
         global.api = Some(api.to_owned());
     }
+    if line.command.cli_only {
+        return here(&global, &line);
+    }
     if let Some(address) = daemon_address(&global)? {
         return call(&address, line);
     }
@@ -62,6 +65,24 @@ pub(super) fn run(global: &Global, words: &[OsString]) -> anyhow::Result<()> {
         return Ok(());
     }
     alone(&global, line)
+}
+
+/// Runs a command that is on the command line alone.
+fn here(global: &Global, line: &Line) -> anyhow::Result<()> {
+    match line.command.path {
+        "key/export" => {
+            let name = line.arguments.first().map(String::as_str).unwrap_or_default();
+            let format = line.option("format").unwrap_or("libp2p-protobuf-cleartext");
+            keys::export(global, name, line.option("output"), format)
+        }
+        "key/rotate" => {
+            let size = line.option("size").map(str::parse).transpose();
+            let size = size.map_err(|_| anyhow!("the size is no number"))?;
+            let algorithm = line.option("type").unwrap_or("ed25519");
+            keys::rotate(global, line.option("oldkey"), algorithm, size)
+        }
+        path => bail!("{} is not available in pinmesh", path.replace('/', " ")),
+    }
 }
 
 /// Where the daemon is; `None` when there is none.
@@ -230,9 +251,6 @@ fn read(words: &[String]) -> anyhow::Result<Line> {
         let word = words.first().map(String::as_str).unwrap_or_default();
         bail!("Unknown Command \"{word}\": see 'pinmesh --help'");
     };
-    if command.cli_only {
-        bail!("{} is not available in pinmesh", command.path.replace('/', " "));
-    }
     let mut line = Line { command, options: Vec::new(), arguments: Vec::new(), files: Vec::new() };
     let mut positional: Vec<String> = Vec::new();
     let mut rest = words.iter().skip(count);
@@ -322,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_the_table_does_not_know_is_refused() {
-        for text in ["nope", "pin ls --nope", "id a b", "block get --", "config edit"] {
+        for text in ["nope", "pin ls --nope", "id a b", "block get --"] {
             let read = line(text);
             assert!(read.is_err() || text == "block get --", "{text}: {read:?}");
         }

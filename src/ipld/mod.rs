@@ -19,6 +19,7 @@ pub mod multihash;
 pub mod murmur3;
 pub mod node;
 pub mod path;
+pub mod protobuf;
 pub mod quote;
 pub mod varint;
 

@@ -237,6 +237,22 @@ fn join(namespace: Namespace, root: &str, segments: &[String]) -> String {
     text
 }
 
+/// Go's `path.Join` of two names.
+#[must_use]
+pub fn join_clean(first: &str, second: &str) -> String {
+    let text = match (first, second) {
+        ("", "") => return String::new(),
+        ("", text) | (text, "") => text.to_owned(),
+        (first, second) => format!("{first}/{second}"),
+    };
+    let cleaned = clean(&text).join("/");
+    match (text.starts_with('/'), cleaned.as_str()) {
+        (true, _) => format!("/{cleaned}"),
+        (false, "") => ".".to_owned(),
+        (false, _) => cleaned,
+    }
+}
+
 /// The segments of Go's `path.Clean`: `..` takes one away, and stays only where there is none to
 /// take in a path without leading slash.
 fn clean(text: &str) -> Vec<&str> {

@@ -18,6 +18,17 @@ pub fn quote(bytes: impl AsRef<[u8]>) -> String {
     out
 }
 
+/// `text` with what cannot be seen escaped, and without quotes: Kubo's `EscNonPrint`.
+#[must_use]
+pub fn escape_unprintable(text: &str) -> String {
+    if text.chars().all(|c| c != '\\' && is_printable(c)) {
+        return text.to_owned();
+    }
+    let quoted = quote(text);
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or_default().replace("\\\"", "\"")
+}
+
 /// `c` in single quotes.
 #[must_use]
 pub fn quote_char(c: char) -> String {

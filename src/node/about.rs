@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::keys::key_cid;
 use super::{Error, Node, Reach, first_start, version};
 use crate::ipld::Cid;
 use crate::net::{self, Mask, Multiaddr};
@@ -187,12 +188,6 @@ impl Node {
             },
         }))
     }
-}
-
-/// The CID of the key that a peer id stands for.
-fn key_cid(peer: &net::PeerId) -> Result<Cid, Error> {
-    let hash = crate::ipld::Multihash::from_bytes(&peer.to_bytes()).map_err(Error::failed)?;
-    Ok(Cid::new_v1(crate::ipld::codec::LIBP2P_KEY, hash))
 }
 
 fn ip_of(address: &str) -> Option<IpAddr> {

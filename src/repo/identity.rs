@@ -5,47 +5,24 @@ use base64::engine::general_purpose::STANDARD;
 use libp2p_identity::{KeyType, Keypair, PeerId};
 
 use super::Error;
+use super::key::Key;
 use crate::config::Config;
-
-/// Bits of the keys whose size is fixed.
-const FIXED_KEY_BITS: i64 = 256;
 
 /// A key pair and what is derived from it.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    keypair: Keypair,
+    key: Key,
     peer_id: PeerId,
 }
 
 impl Identity {
-    /// Makes a new key pair of the `algorithm`: `ed25519` or `secp256k1`.
+    /// Makes a new key pair of the `algorithm`: `ed25519`, `secp256k1` or `rsa`.
     ///
     /// # Errors
     /// When the algorithm is unknown, or its keys never have `bits` bits.
     pub fn generate(algorithm: &str, bits: Option<i64>) -> Result<Self, Error> {
-        let keypair = match algorithm {
-            "ed25519" | "secp256k1" => {
-                if let Some(bits) = bits.filter(|bits| *bits != FIXED_KEY_BITS) {
-                    return Err(Error::Identity(format!(
-                        "invalid key size {bits}: {algorithm} keys are always {FIXED_KEY_BITS} bits"
-                    )));
-                }
-                if algorithm == "ed25519" {
-                    Keypair::generate_ed25519()
-                } else {
-                    Keypair::generate_secp256k1()
-                }
-            }
-            "rsa" => {
-                return Err(Error::Identity(
-                    "RSA keys are used when a config has one, but not made: use ed25519, or \
-                     make the config with Kubo's `ipfs init --algorithm=rsa`"
-                        .to_owned(),
-                ));
-            }
-            other => return Err(Error::Identity(format!("unrecognized key type: {other}"))),
-        };
-        Ok(Self::of(keypair))
+        let key = Key::generate(algorithm, bits);
+        key.map(Self::of).map_err(|error| Error::Identity(error.to_string()))
     }
 
     /// The key pair in `config`.
@@ -61,8 +38,7 @@ impl Identity {
             Error::Identity(format!("failed to decode private key: {error}"))
         };
         let bytes = STANDARD.decode(config.private_key()).map_err(|e| bad(&e))?;
-        let keypair = Keypair::from_protobuf_encoding(&bytes).map_err(|e| bad(&e))?;
-        let identity = Self::of(keypair);
+        let identity = Self::of(Key::decode(&bytes).map_err(|e| bad(&e))?);
         if identity.peer_id.to_base58() != config.peer_id() {
             let text = "private key in config does not match id";
             return Err(Error::Identity(text.to_owned()));
@@ -70,21 +46,27 @@ impl Identity {
         Ok(identity)
     }
 
-    fn of(keypair: Keypair) -> Self {
-        let peer_id = keypair.public().to_peer_id();
-        Self { keypair, peer_id }
+    fn of(key: Key) -> Self {
+        let peer_id = key.peer_id();
+        Self { key, peer_id }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
     }
 
     /// The key pair.
     #[must_use]
     pub fn keypair(&self) -> &Keypair {
-        &self.keypair
+        self.key.keypair()
     }
 
-    /// Whether it is an RSA key: slow, and no longer made.
+    /// Whether it is an RSA key: slow, and no longer the default.
     #[must_use]
     pub fn is_rsa(&self) -> bool {
-        self.keypair.key_type() == KeyType::RSA
+        self.keypair().key_type() == KeyType::RSA
     }
 
     /// The peer ID.
@@ -94,21 +76,15 @@ impl Identity {
     }
 
     /// The private key as the config holds it: base64 of libp2p's protobuf.
-    ///
-    /// # Errors
-    /// For an RSA key, which cannot be written.
-    pub fn private_key_text(&self) -> Result<String, Error> {
-        let bytes = self
-            .keypair
-            .to_protobuf_encoding()
-            .map_err(|error| Error::Identity(format!("failed to encode private key: {error}")))?;
-        Ok(STANDARD.encode(bytes))
+    #[must_use]
+    pub fn private_key_text(&self) -> String {
+        STANDARD.encode(self.key.encoded())
     }
 
     /// The public key as `id` shows it: base64 of libp2p's protobuf.
     #[must_use]
     pub fn public_key_text(&self) -> String {
-        STANDARD.encode(self.keypair.public().encode_protobuf())
+        STANDARD.encode(self.keypair().public().encode_protobuf())
     }
 }
 
@@ -140,7 +116,7 @@ mod tests {
     fn a_generated_identity_is_read_back() {
         for algorithm in ["ed25519", "secp256k1"] {
             let made = Identity::generate(algorithm, Some(256)).unwrap();
-            let key = made.private_key_text().unwrap();
+            let key = made.private_key_text();
             let config = Config::fresh(&made.peer_id().to_base58(), &key).unwrap();
             let read = Identity::from_config(&config).unwrap();
             assert_eq!(read.peer_id(), made.peer_id());

@@ -8,6 +8,8 @@
 
 mod error;
 mod identity;
+mod key;
+mod keystore;
 mod kubo;
 mod lock;
 
@@ -22,6 +24,8 @@ use serde_json::Value;
 use crate::config::{self, Config};
 pub use error::Error;
 pub use identity::{Identity, inlined_public_key};
+pub use key::{Key, KeyError, RSA_BITS_DEFAULT};
+pub use keystore::{Keystore, KeystoreError};
 use lock::Lock;
 
 /// The file with the swarm key.
@@ -63,6 +67,18 @@ fn expand_home(path: PathBuf) -> PathBuf {
 #[must_use]
 pub fn is_initialized(path: &Path) -> bool {
     path.join("config").exists()
+}
+
+/// The named keys of the repo in `path`, which need not be open: reading one takes no lock.
+///
+/// # Errors
+/// When there is no repo, or it is of another version.
+pub fn keystore(path: &Path) -> Result<Keystore, Error> {
+    if !is_initialized(path) {
+        return Err(Error::NotInitialized { path: path.to_owned() });
+    }
+    check_version(path)?;
+    Ok(Keystore::of_repo(path))
 }
 
 /// Makes sure that files can be written in `path`, making the directory when it is missing.
@@ -265,6 +281,12 @@ impl Repo {
     /// When the config has none.
     pub fn identity(&self) -> Result<Identity, Error> {
         Identity::from_config(&self.config())
+    }
+
+    /// The named keys.
+    #[must_use]
+    pub fn keystore(&self) -> Keystore {
+        Keystore::of_repo(&self.0.path)
     }
 
     /// The content of `swarm.key`, when there is one.

@@ -6,7 +6,7 @@ use super::*;
 
 fn fresh() -> Config {
     let identity = Identity::generate("ed25519", None).unwrap();
-    let key = identity.private_key_text().unwrap();
+    let key = identity.private_key_text();
     Config::fresh(&identity.peer_id().to_base58(), &key).unwrap()
 }
 

@@ -7,6 +7,8 @@
 use bytes::Bytes;
 use unsigned_varint::encode;
 
+use crate::ipld::protobuf::{self, Fields, Value, read_varint};
+
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -113,6 +115,12 @@ pub enum DataError {
     NoType,
 }
 
+impl From<protobuf::Malformed> for DataError {
+    fn from(_: protobuf::Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
 impl Data {
     /// An empty message of this kind.
     #[must_use]
@@ -197,8 +205,8 @@ impl Data {
     pub fn decode(bytes: &Bytes) -> Result<Self, DataError> {
         let mut kind = None;
         let mut message = Self::new(Kind::Raw);
-        let mut fields = Fields(bytes);
-        while let Some((number, value)) = fields.next()? {
+        let mut fields = Fields::new(bytes);
+        while let Some((number, value)) = fields.next_field()? {
             match (number, value) {
                 // A closed enumeration: what it does not list is an unknown field.
                 (1, Value::Varint(value)) => kind = Kind::from_number(low_32(value)).or(kind),
@@ -255,8 +263,8 @@ fn read_packed(mut packed: &[u8], out: &mut Vec<u64>) -> Result<(), DataError> {
 fn decode_mtime(bytes: &[u8]) -> Result<Option<Mtime>, DataError> {
     let mut seconds = None;
     let mut nanoseconds = None;
-    let mut fields = Fields(bytes);
-    while let Some((number, value)) = fields.next()? {
+    let mut fields = Fields::new(bytes);
+    while let Some((number, value)) = fields.next_field()? {
         match (number, value) {
             (1, Value::Varint(value)) => seconds = Some(value.cast_signed()),
             (2, Value::Fixed32(value)) => nanoseconds = Some(value),
@@ -270,67 +278,6 @@ fn decode_mtime(bytes: &[u8]) -> Result<Option<Mtime>, DataError> {
         }
         _ => None,
     })
-}
-
-enum Value<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-    Fixed32(u32),
-    /// Of a wire type that no field here has.
-    Other,
-}
-
-/// The fields of a protobuf message, in the order in which they come.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DataError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let (tag, rest) = read_varint(self.0)?;
-        let number = tag >> 3;
-        if number == 0 || number > 0x1fff_ffff {
-            return Err(DataError::Malformed);
-        }
-        let (value, rest) = match tag & 7 {
-            0 => {
-                let (value, rest) = read_varint(rest)?;
-                (Value::Varint(value), rest)
-            }
-            1 => (Value::Other, rest.get(8..).ok_or(DataError::Malformed)?),
-            2 => {
-                let (len, rest) = read_varint(rest)?;
-                let len = usize::try_from(len).map_err(|_| DataError::Malformed)?;
-                let (value, rest) = rest.split_at_checked(len).ok_or(DataError::Malformed)?;
-                (Value::Bytes(value), rest)
-            }
-            5 => {
-                let (value, rest) = rest.split_first_chunk().ok_or(DataError::Malformed)?;
-                (Value::Fixed32(u32::from_le_bytes(*value)), rest)
-            }
-            // Groups: nothing here writes them, and nesting them is only ever an attack.
-            _ => return Err(DataError::Malformed),
-        };
-        self.0 = rest;
-        Ok(Some((number, value)))
-    }
-}
-
-/// A varint, minimal or not, as protobuf readers take it.
-fn read_varint(bytes: &[u8]) -> Result<(u64, &[u8]), DataError> {
-    let mut value = 0_u64;
-    for (at, byte) in bytes.iter().enumerate().take(10) {
-        let low = u64::from(byte & 0x7f);
-        if at == 9 && low > 1 {
-            return Err(DataError::Malformed);
-        }
-        value |= low << (7 * at);
-        if byte & 0x80 == 0 {
-            return Ok((value, bytes.get(at + 1..).unwrap_or_default()));
-        }
-    }
-    Err(DataError::Malformed)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "car", "config", "db", "exchange", "gc", "ipld", "net", "pins", "repo", "store", "tar",
-            "unixfs",
+            "car", "config", "db", "exchange", "gc", "ipld", "ipns", "net", "pins", "repo",
+            "store", "tar", "unixfs",
         ],
     ),
     // L2
@@ -26,12 +26,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exchange", &["ipld", "store"]),
     // L0
     ("repo", &["config", "ipld"]),
-    ("net", &["config", "ipld"]),
+    ("net", &["config", "ipld", "ipns"]),
     ("store", &["db", "ipld"]),
     ("db", &["ipld"]),
     ("config", &["ipld"]),
     // pure
     ("car", &["ipld"]),
+    ("ipns", &["ipld"]),
     ("unixfs", &["ipld"]),
     ("tar", &[]),
     ("ipld", &[]),

@@ -94,7 +94,7 @@ struct Fixture {
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let identity = Identity::generate("ed25519", None).unwrap();
-    let private_key = identity.private_key_text().unwrap();
+    let private_key = identity.private_key_text();
     let config = Config::fresh(&identity.peer_id().to_string(), &private_key).unwrap();
     repo::init(dir.path(), &config).unwrap();
     let repo = Repo::open(dir.path(), None).unwrap();

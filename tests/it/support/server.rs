@@ -28,7 +28,7 @@ impl TestServer {
         let directory = tempfile::tempdir().unwrap();
         let identity = Identity::generate("ed25519", None).unwrap();
         let peer_id = identity.peer_id().to_base58();
-        let config = Config::fresh(&peer_id, &identity.private_key_text().unwrap()).unwrap();
+        let config = Config::fresh(&peer_id, &identity.private_key_text()).unwrap();
         let config = config.with_profile("test").unwrap();
         repo::init(directory.path(), &config).unwrap();
         let repo = Repo::open(directory.path(), None).unwrap();

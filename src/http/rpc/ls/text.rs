@@ -7,7 +7,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::super::tabwriter::align;
 use super::{LsLink, LsObject};
-use crate::ipld::quote::{is_printable, quote};
+use crate::ipld::quote::escape_unprintable;
 use crate::unixfs::data::Mtime;
 
 const DAY_SECONDS: i64 = 86_400;
@@ -78,18 +78,9 @@ impl Table {
             text.push_str(&link.time.listed(now()));
             text.push('\t');
         }
-        text.push_str(&escape(&link.name));
+        text.push_str(&escape_unprintable(&link.name));
         text.push_str(if link.is_directory { "/\n" } else { "\n" });
     }
-}
-
-/// A name with what cannot be printed escaped.
-fn escape(name: &str) -> String {
-    if name.chars().all(|c| c != '\\' && is_printable(c)) {
-        return name.to_owned();
-    }
-    let quoted = quote(name);
-    quoted.trim_matches('"').replace("\\\"", "\"")
 }
 
 /// Go's `os.FileMode`.
@@ -268,7 +259,7 @@ mod tests {
             ("\u{200b}x", "\\u200bx"),
         ];
         for (name, escaped) in cases {
-            assert_eq!(escape(name), escaped);
+            assert_eq!(escape_unprintable(name), escaped);
         }
     }
 

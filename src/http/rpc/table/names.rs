@@ -2,6 +2,7 @@
 //!
 //! Data only.
 
+use super::super::{key, object};
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, int64, later, removed, string, text, uint, uint64};
 
@@ -23,15 +24,15 @@ pub(super) const COMMANDS: &[Command] = &[
     later("files/write", Class::Nothing).args(&[text("path"), file("data").stdin()]).options(&[int64(&["offset", "o"]), flag(&["create", "e"]), flag(&["parents", "p"]), flag(&["truncate", "t"]), int64(&["count", "n"]), flag(&["raw-leaves"]), int(&["cid-version", "cid-ver"]), string(&["hash"])]),
     group("key"),
     later("key/export", Class::One).cli_only().args(&[text("name").stdin()]).options(&[string(&["output", "o"]), string(&["format", "f"]).or(Default::Str("libp2p-protobuf-cleartext"))]),
-    later("key/gen", Class::One).args(&[text("name")]).options(&[string(&["type", "t"]).or(Default::Str("ed25519")), int(&["size", "s"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
-    later("key/import", Class::One).args(&[text("name"), file("key")]).options(&[string(&["ipns-base"]).or(Default::Str("base36")), string(&["format", "f"]).or(Default::Str("libp2p-protobuf-cleartext")), flag(&["allow-any-key-type"]).or(Default::Bool(false))]),
-    later("key/list", Class::One).status(Status::Deprecated).options(&[flag(&["l"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
-    later("key/ls", Class::One).options(&[flag(&["l"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
-    later("key/rename", Class::One).args(&[text("name"), text("newName")]).options(&[flag(&["force", "f"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
-    later("key/rm", Class::One).args(&[text("name").variadic().stdin()]).options(&[flag(&["l"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
+    later("key/gen", Class::One).args(&[text("name")]).options(&[string(&["type", "t"]).or(Default::Str("ed25519")), int(&["size", "s"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::generate(request))),
+    later("key/import", Class::One).args(&[text("name"), file("key")]).options(&[string(&["ipns-base"]).or(Default::Str("base36")), string(&["format", "f"]).or(Default::Str("libp2p-protobuf-cleartext")), flag(&["allow-any-key-type"]).or(Default::Bool(false))]).run(|request| Box::pin(key::import(request))),
+    later("key/list", Class::One).status(Status::Deprecated).options(&[flag(&["l"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::list(request))),
+    later("key/ls", Class::One).options(&[flag(&["l"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::list(request))),
+    later("key/rename", Class::One).args(&[text("name"), text("newName")]).options(&[flag(&["force", "f"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::rename(request))),
+    later("key/rm", Class::One).args(&[text("name").variadic().stdin()]).options(&[flag(&["l"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::remove(request))),
     later("key/rotate", Class::One).cli_only().options(&[string(&["oldkey", "o"]), string(&["type", "t"]).or(Default::Str("ed25519")), int(&["size", "s"])]),
-    later("key/sign", Class::Many).status(Status::Experimental).args(&[file("data").stdin()]).options(&[string(&["key", "k"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
-    later("key/verify", Class::Many).status(Status::Experimental).args(&[file("data").stdin()]).options(&[string(&["key", "k"]), string(&["signature", "s"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
+    later("key/sign", Class::Many).status(Status::Experimental).args(&[file("data").stdin()]).options(&[string(&["key", "k"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::sign(request))),
+    later("key/verify", Class::Many).status(Status::Experimental).args(&[file("data").stdin()]).options(&[string(&["key", "k"]), string(&["signature", "s"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::verify(request))),
     group("name"),
     later("name/get", Class::Raw).status(Status::Experimental).args(&[text("name")]),
     later("name/inspect", Class::One).status(Status::Experimental).args(&[file("record").stdin()]).options(&[string(&["verify"]), flag(&["dump"]).or(Default::Bool(true))]),
@@ -44,14 +45,14 @@ pub(super) const COMMANDS: &[Command] = &[
     later("name/resolve", Class::One).args(&[text("name").optional()]).options(&[flag(&["recursive", "r"]).or(Default::Bool(true)), flag(&["nocache", "n"]), uint(&["dht-record-count", "dhtrc"]).or(Default::Uint(16)), string(&["dht-timeout", "dhtt"]).or(Default::Str("1m0s")), flag(&["stream", "s"])]),
     group("object").status(Status::Deprecated),
     removed("object/data", "removed, use 'ipfs dag' or 'ipfs files' instead"),
-    later("object/diff", Class::One).status(Status::Deprecated).args(&[text("obj_a"), text("obj_b")]).options(&[flag(&["verbose", "v"])]),
+    later("object/diff", Class::One).status(Status::Deprecated).args(&[text("obj_a"), text("obj_b")]).options(&[flag(&["verbose", "v"])]).run(|request| Box::pin(object::diff(request))),
     removed("object/get", "removed, use 'ipfs dag' or 'ipfs files' instead"),
     removed("object/links", "removed, use 'ipfs dag' or 'ipfs files' instead"),
     removed("object/new", "removed, use 'ipfs dag' or 'ipfs files' instead"),
     group("object/patch").status(Status::Deprecated).options(&[flag(&["allow-big-block"]).or(Default::Bool(false))]),
-    later("object/patch/add-link", Class::One).status(Status::Deprecated).args(&[text("root"), text("name"), text("ref")]).options(&[flag(&["create", "p"]), flag(&["allow-non-unixfs", ""])]),
+    later("object/patch/add-link", Class::One).status(Status::Deprecated).args(&[text("root"), text("name"), text("ref")]).options(&[flag(&["create", "p"]), flag(&["allow-non-unixfs", ""])]).run(|request| Box::pin(object::add_link(request))),
     removed("object/patch/append-data", "removed, use 'ipfs dag' or 'ipfs files' instead"),
-    later("object/patch/rm-link", Class::One).status(Status::Deprecated).args(&[text("root"), text("name")]).options(&[flag(&["allow-non-unixfs", ""])]),
+    later("object/patch/rm-link", Class::One).status(Status::Deprecated).args(&[text("root"), text("name")]).options(&[flag(&["allow-non-unixfs", ""])]).run(|request| Box::pin(object::remove_link(request))),
     removed("object/patch/set-data", "removed, use 'ipfs dag' or 'ipfs files' instead"),
     removed("object/put", "removed, use 'ipfs dag' or 'ipfs files' instead"),
     removed("object/stat", "removed, use 'ipfs dag' or 'ipfs files' instead"),
