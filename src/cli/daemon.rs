@@ -62,6 +62,10 @@ pub(super) struct Arguments {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
     public: Option<bool>,
+    /// Follow IPNS names over pubsub, too.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    enable_namesys_pubsub: Option<bool>,
     #[command(flatten)]
     unused: Unused,
 }
@@ -98,10 +102,6 @@ struct Unused {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
     enable_pubsub_experiment: Option<bool>,
-    /// Has no effect: there is no IPNS.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_parser = parse_bool)]
-    enable_namesys_pubsub: Option<bool>,
     /// Has no effect: there is no mplex.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
@@ -119,7 +119,6 @@ impl Unused {
             (self.disable_transport_encryption == Some(true), "--disable-transport-encryption"),
             (self.manage_fdlimit.is_some(), "--manage-fdlimit"),
             (self.enable_pubsub_experiment.is_some(), "--enable-pubsub-experiment"),
-            (self.enable_namesys_pubsub.is_some(), "--enable-namesys-pubsub"),
             (self.enable_mplex_experiment.is_some(), "--enable-mplex-experiment"),
         ];
         flags.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
@@ -175,6 +174,7 @@ fn open(global: &Global, arguments: &Arguments) -> anyhow::Result<(Repo, start::
         public: arguments.public == Some(true),
         agent_suffix: arguments.agent_version_suffix.clone(),
         enable_gc: arguments.enable_gc == Some(true),
+        ipns_pubsub: arguments.enable_namesys_pubsub == Some(true),
         is_daemon: true,
     };
     check(&repo, &options, arguments.routing.clone())?;

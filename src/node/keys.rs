@@ -34,7 +34,7 @@ pub struct NamedKey {
 }
 
 impl NamedKey {
-    fn new(name: &str, peer: &PeerId) -> Result<Self, Error> {
+    pub(super) fn new(name: &str, peer: &PeerId) -> Result<Self, Error> {
         let cid = key_cid(peer)?;
         Ok(Self { name: name.to_owned(), peer_id: peer.to_base58(), cid })
     }
@@ -209,6 +209,47 @@ impl Node {
                 check_form(&public, &signature)?;
             }
             Ok((name, is_valid))
+        })
+        .await
+    }
+
+    /// The private key of this name, or whose peer ID it is.
+    ///
+    /// # Errors
+    /// With Kubo's texts, when there is none.
+    pub(super) async fn private_key(&self, name: String) -> Result<Key, Error> {
+        let own = self.identity().key().clone();
+        self.with_keystore(move |keys| {
+            if name == SELF {
+                return Ok(own);
+            }
+            match keys.get(&name) {
+                Ok(key) => return Ok(key),
+                Err(KeystoreError::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let Ok(peer) = net::parse_peer_id(&name) else {
+                return Err(KeystoreError::NotFound.into());
+            };
+            if own.peer_id() == peer {
+                return Ok(own);
+            }
+            for name in keys.names()? {
+                let key = keys.get(&name)?;
+                if key.peer_id() == peer {
+                    return Ok(key);
+                }
+            }
+            Err(Error::failed("no key by the given name or PeerID was found"))
+        })
+        .await
+    }
+
+    /// Every key in the keystore; what holds none is passed over.
+    pub(super) async fn stored_keys(&self) -> Result<Vec<Key>, Error> {
+        self.with_keystore(|keys| {
+            let names = keys.names()?;
+            Ok(names.iter().filter_map(|name| keys.get(name).ok()).collect())
         })
         .await
     }

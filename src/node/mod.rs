@@ -20,12 +20,15 @@ pub mod list_pins;
 mod logs;
 pub mod ls;
 mod membership;
+pub mod names;
 pub mod object;
 pub mod pin;
 pub mod ping;
 pub mod produce;
+mod records;
 pub mod refs;
 pub mod repo;
+mod republish;
 pub mod resolve;
 mod settings;
 pub mod start;
@@ -74,6 +77,8 @@ pub struct Parts {
     pub db: Db,
     /// The blocks, here and elsewhere.
     pub exchange: Exchange,
+    /// What is known of names beside their records.
+    pub names: names::State,
     /// The network; none on a node that is offline.
     pub network: Option<Network>,
     /// Which network that is.

@@ -93,13 +93,14 @@ pub enum ResolveError {
 impl Node {
     /// What a path points at.
     ///
-    /// As in Kubo, the blocks on the way are fetched even for a request that asks for what is here
+    /// Names are followed first. As in Kubo, the blocks on the way are fetched even for a request that asks for what is here
     /// alone.
     ///
     /// # Errors
     /// When it points at nothing, or a block on the way is not to be had.
     pub async fn resolve(&self, path: &Path) -> Result<Resolved, Error> {
-        let mut resolver = Resolver::new(path)?;
+        let path = self.immutable(path).await?;
+        let mut resolver = Resolver::new(&path)?;
         let Step::Need(first) = resolver.step()? else {
             return Ok(resolver.root());
         };
@@ -353,8 +354,8 @@ fn look_into(value: Typed, segment: &str) -> Result<Option<Found>, ResolveError>
     }
 }
 
-/// Why a name points at nothing, on a node that knows no names.
-fn unresolvable(name: &str) -> ResolveError {
+/// Why a name points at nothing, when no record of it is known.
+pub(super) fn unresolvable(name: &str) -> ResolveError {
     if is_key(name) {
         return ResolveError::Name;
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Membership, Node, Parts, first_start, version};
+use super::{Error, Membership, Node, Parts, first_start, names, records, republish, version};
 use crate::db::Db;
 use crate::exchange::Exchange;
 use crate::net::{self, Mask, Network, SwarmKey};
@@ -31,6 +31,8 @@ pub struct Options {
     pub public: bool,
     /// `--agent-version-suffix`; the config's comes first.
     pub agent_suffix: Option<String>,
+    /// Whether names are followed over pubsub, too.
+    pub ipns_pubsub: bool,
     /// Whether garbage is collected from time to time.
     pub enable_gc: bool,
     /// Whether this is the daemon, and not a command that runs by itself.
@@ -58,7 +60,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let identity = repo.identity()?;
     let state_path = repo.path().join("state.sqlite");
     let store = Store::open(repo.path(), store::Options::default())?;
-    let db = Db::open(&state_path, &[pins::SCHEMA, first_start::SCHEMA])?;
+    let db = Db::open(&state_path, &[pins::SCHEMA, first_start::SCHEMA, records::SCHEMA])?;
     first_start::ensure(&db, &store).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -81,11 +83,14 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     } else {
         None
     };
+    let ipns_pubsub =
+        network.is_some() && (options.ipns_pubsub || config.flag("Ipns.UsePubsub") == Some(true));
     let node = Node::new(Parts {
         repo,
         identity,
         exchange: Exchange::new(store, network.is_some()),
         db,
+        names: names::State::new(ipns_pubsub),
         network,
         membership,
         agent,
@@ -100,6 +105,13 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         tasks.spawn(async move {
             service.run(stop.stopped()).await;
             ("garbage collector", Ok(()))
+        });
+    }
+    if node.is_online() {
+        let (service, stop) = (republish::Service::new(node.clone()), node.clone());
+        tasks.spawn(async move {
+            service.run(stop.stopped()).await;
+            ("names", Ok(()))
         });
     }
     Ok(Running { node, tasks })

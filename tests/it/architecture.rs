@@ -10,7 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // L5; of `net` only the parser of the addresses that it listens on
     ("cli", &["config", "http", "ipld", "net", "node", "repo"]),
     // L4
-    ("http", &["car", "config", "ipld", "node", "tar", "unixfs"]),
+    ("http", &["car", "config", "ipld", "ipns", "node", "tar", "unixfs"]),
     // L3
     (
         "node",

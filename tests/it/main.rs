@@ -13,6 +13,8 @@ mod gc;
 #[cfg(test)]
 mod membership;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod rpc_block;

@@ -74,6 +74,7 @@ mod ls;
 pub mod media_type;
 mod multibase;
 mod multipart;
+mod name;
 mod object;
 pub mod options;
 pub mod parse;

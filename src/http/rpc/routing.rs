@@ -2,12 +2,15 @@
 //!
 //! What a node answers that has no peers to ask.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::swarm::AddressInfo;
 use super::{Error, Reply, Request, Value};
 use crate::ipld::path::cid_from_arg;
-use crate::node::Node;
+use crate::node::{self, Node};
 
 /// An event of a query: go-libp2p core/routing `QueryEvent`, whose JSON has its keys sorted.
 #[derive(Debug, Clone, Serialize)]
@@ -93,15 +96,67 @@ pub(super) async fn query(request: Request) -> Result<Reply, Error> {
     Ok(Reply::many(futures_util::stream::iter(items)))
 }
 
+/// The event that `routing/get` and `routing/put` emit: the same, in the order of Go's struct.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename = "routing.QueryEvent")]
+struct ValueEvent {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Type")]
+    kind: i32,
+    #[serde(rename = "Responses")]
+    responses: Option<Vec<AddressInfo>>,
+    #[serde(rename = "Extra")]
+    extra: String,
+    /// What the text of `routing/get` is; that of `routing/put` is whose value it was.
+    #[serde(skip)]
+    value: Option<Bytes>,
+}
+
+/// The `Type` of a value event.
+const VALUE: i32 = 5;
+
+impl Value for ValueEvent {
+    const BY_VALUE: bool = true;
+
+    fn text(&self) -> Option<Result<String, Error>> {
+        Some(Ok(format!("{}\n", self.id)))
+    }
+
+    fn raw_text(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+}
+
 /// `routing/get`.
 pub(super) async fn get(request: Request) -> Result<Reply, Error> {
-    let parts: Vec<&str> = request.arg(0).split('/').collect();
-    let &["", "ipns" | "pk", name] = parts.as_slice() else {
-        return Err(Error::new("invalid key"));
-    };
-    Node::parse_peer_id(name)?;
-    Err(Error::new("routing: not found"))
+    let value = request.node.routing_record(request.arg(0)).await?;
+    let extra = STANDARD.encode(&value);
+    let (id, responses) = (String::new(), None);
+    let value = Some(value);
+    Ok(Reply::all([ValueEvent { id, kind: VALUE, responses, extra, value }]))
 }
+
+/// `routing/put`.
+pub(super) async fn put(mut request: Request) -> Result<Reply, Error> {
+    let record = super::key::read(&mut request, RECORD_BYTES_MAX, "the value is too long").await?;
+    let key = request.arg(0);
+    let name = Node::ipns_name(key)?;
+    let allow_offline = request.options.bool("allow-offline");
+    let put = request.node.put_routing_record(key, record, allow_offline).await;
+    put.map_err(|error| match error {
+        node::Error::ActionOffline => {
+            Error::new("can't put while offline: pass `--allow-offline` to override")
+        }
+        error => error.into(),
+    })?;
+    let (extra, responses) = (String::new(), None);
+    let (id, value) = (name.peer_id, None);
+    Ok(Reply::all([ValueEvent { id, kind: VALUE, responses, extra, value }]))
+}
+
+/// As much of a value as is read; records are far shorter.
+const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// `routing/provide`.
 pub(super) async fn provide(request: Request) -> Result<Reply, Error> {

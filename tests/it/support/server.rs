@@ -32,13 +32,7 @@ impl TestServer {
         let config = config.with_profile("test").unwrap();
         repo::init(directory.path(), &config).unwrap();
         let repo = Repo::open(directory.path(), None).unwrap();
-        let options = start::Options {
-            offline: false,
-            public: false,
-            agent_suffix: None,
-            enable_gc: false,
-            is_daemon: true,
-        };
+        let options = start::Options { is_daemon: true, ..start::Options::default() };
         let mut running = start::start(repo, options).await.unwrap();
         let listener = Listener::tcp(TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = listener.tcp_address().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Data only.
 
-use super::super::{key, object};
+use super::super::{key, name, object};
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, int64, later, removed, string, text, uint, uint64};
 
@@ -34,15 +34,15 @@ pub(super) const COMMANDS: &[Command] = &[
     later("key/sign", Class::Many).status(Status::Experimental).args(&[file("data").stdin()]).options(&[string(&["key", "k"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::sign(request))),
     later("key/verify", Class::Many).status(Status::Experimental).args(&[file("data").stdin()]).options(&[string(&["key", "k"]), string(&["signature", "s"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::verify(request))),
     group("name"),
-    later("name/get", Class::Raw).status(Status::Experimental).args(&[text("name")]),
-    later("name/inspect", Class::One).status(Status::Experimental).args(&[file("record").stdin()]).options(&[string(&["verify"]), flag(&["dump"]).or(Default::Bool(true))]),
-    later("name/publish", Class::One).args(&[text("ipfs-path").stdin()]).options(&[string(&["key", "k"]).or(Default::Str("self")), flag(&["resolve"]).or(Default::Bool(true)), string(&["lifetime", "t"]), string(&["ttl"]), flag(&["quieter", "Q"]), flag(&["v1compat"]).or(Default::Bool(true)), flag(&["allow-offline"]), flag(&["allow-delegated"]), uint64(&["sequence"]), string(&["ipns-base"]).or(Default::Str("base36"))]),
+    later("name/get", Class::Raw).status(Status::Experimental).args(&[text("name")]).run(|request| Box::pin(name::get(request))),
+    later("name/inspect", Class::One).status(Status::Experimental).args(&[file("record").stdin()]).options(&[string(&["verify"]), flag(&["dump"]).or(Default::Bool(true))]).run(|request| Box::pin(name::inspect(request))),
+    later("name/publish", Class::One).args(&[text("ipfs-path").stdin()]).options(&[string(&["key", "k"]).or(Default::Str("self")), flag(&["resolve"]).or(Default::Bool(true)), string(&["lifetime", "t"]), string(&["ttl"]), flag(&["quieter", "Q"]), flag(&["v1compat"]).or(Default::Bool(true)), flag(&["allow-offline"]), flag(&["allow-delegated"]), uint64(&["sequence"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(name::publish(request))),
     group("name/pubsub").status(Status::Experimental),
-    later("name/pubsub/cancel", Class::One).status(Status::Experimental).args(&[text("name")]),
-    later("name/pubsub/state", Class::One).status(Status::Experimental),
-    later("name/pubsub/subs", Class::One).status(Status::Experimental).options(&[string(&["ipns-base"]).or(Default::Str("base36"))]),
-    later("name/put", Class::One).status(Status::Experimental).args(&[text("name"), file("record").stdin()]).options(&[flag(&["force", "f"]), flag(&["allow-offline"]), flag(&["allow-delegated"]), flag(&["quiet", "q"])]),
-    later("name/resolve", Class::One).args(&[text("name").optional()]).options(&[flag(&["recursive", "r"]).or(Default::Bool(true)), flag(&["nocache", "n"]), uint(&["dht-record-count", "dhtrc"]).or(Default::Uint(16)), string(&["dht-timeout", "dhtt"]).or(Default::Str("1m0s")), flag(&["stream", "s"])]),
+    later("name/pubsub/cancel", Class::One).status(Status::Experimental).args(&[text("name")]).run(|request| Box::pin(name::pubsub_cancel(request))),
+    later("name/pubsub/state", Class::One).status(Status::Experimental).run(|request| Box::pin(name::pubsub_state(request))),
+    later("name/pubsub/subs", Class::One).status(Status::Experimental).options(&[string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(name::pubsub_subscriptions(request))),
+    later("name/put", Class::One).status(Status::Experimental).args(&[text("name"), file("record").stdin()]).options(&[flag(&["force", "f"]), flag(&["allow-offline"]), flag(&["allow-delegated"]), flag(&["quiet", "q"])]).run(|request| Box::pin(name::put(request))),
+    later("name/resolve", Class::One).args(&[text("name").optional()]).options(&[flag(&["recursive", "r"]).or(Default::Bool(true)), flag(&["nocache", "n"]), uint(&["dht-record-count", "dhtrc"]).or(Default::Uint(16)), string(&["dht-timeout", "dhtt"]).or(Default::Str("1m0s")), flag(&["stream", "s"])]).run(|request| Box::pin(name::resolve(request))),
     group("object").status(Status::Deprecated),
     removed("object/data", "removed, use 'ipfs dag' or 'ipfs files' instead"),
     later("object/diff", Class::One).status(Status::Deprecated).args(&[text("obj_a"), text("obj_b")]).options(&[flag(&["verbose", "v"])]).run(|request| Box::pin(object::diff(request))),

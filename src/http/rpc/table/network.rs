@@ -126,7 +126,8 @@ pub(super) const COMMANDS: &[Command] = &[
     later("routing/put", Class::Many)
         .status(Status::Experimental)
         .args(&[text("key"), file("value-file").stdin()])
-        .options(&[flag(&["allow-offline"])]),
+        .options(&[flag(&["allow-offline"])])
+        .run(|request| Box::pin(routing::put(request))),
     later("routing/reprovide", Class::Nothing)
         .status(Status::Deprecated)
         .run(|request| Box::pin(routing::reprovide(request))),

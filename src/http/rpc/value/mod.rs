@@ -76,6 +76,11 @@ pub trait Value: Serialize + Send + 'static {
         None
     }
 
+    /// The same for a value whose text is bytes and perhaps no UTF-8; it comes first.
+    fn raw_text(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// The `String()` method of the Go type: what `%s` shows instead of the fields.
     fn display(&self) -> Option<String> {
         None
@@ -114,9 +119,10 @@ fn encode<T: Value>(value: &T, encoding: Encoding, out: &mut Vec<u8>) -> Result<
             out.push(b'\n');
         }
         Encoding::Xml => xml::write(value, out)?,
-        Encoding::Text => match value.text() {
-            Some(text) => out.extend_from_slice(text?.as_bytes()),
-            None => go_string(value, out)?,
+        Encoding::Text => match (value.raw_text(), value.text()) {
+            (Some(bytes), _) => out.extend_from_slice(bytes),
+            (None, Some(text)) => out.extend_from_slice(text?.as_bytes()),
+            (None, None) => go_string(value, out)?,
         },
         Encoding::TextNl => {
             go_string(value, out)?;
