@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use libp2p::connection_limits::ConnectionLimits;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{connection_limits, identify, ping};
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{connection_limits, identify, mdns, ping};
 use libp2p_identity::Keypair;
 
 /// The protocol version that Kubo tells.
@@ -29,15 +30,27 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// What the behaviour is made of.
+pub(super) struct Parts<'a> {
+    pub(super) keypair: &'a Keypair,
+    pub(super) agent: &'a str,
+    pub(super) connections_in_max: u32,
+    pub(super) mdns: bool,
 }
 
 impl Behaviour {
-    pub(super) fn new(keypair: &Keypair, agent: &str, connections_in_max: u32) -> Self {
+    pub(super) fn new(parts: Parts<'_>) -> Self {
+        let Parts { keypair, agent, connections_in_max, mdns } = parts;
         let identify =
             identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keypair)
                 .with_agent_version(agent.to_owned())
                 .with_interval(IDENTIFY_EVERY)
                 .with_push_listen_addr_updates(true)
+                // What is told of them are the external addresses, which the service sets.
+                .with_hide_listen_addrs(true)
                 // Addresses are remembered by the handle, for every protocol.
                 .with_cache_size(0);
         let limits = ConnectionLimits::default()
@@ -50,6 +63,14 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             streams: libp2p_stream::Behaviour::new(),
+            mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
         }
     }
+}
+
+/// mDNS, as Kubo speaks it; none where the system does not let us.
+fn local_discovery(keypair: &Keypair) -> Option<mdns::tokio::Behaviour> {
+    let own = keypair.public().to_peer_id();
+    let made = mdns::tokio::Behaviour::new(mdns::Config::default(), own);
+    made.inspect_err(|error| tracing::error!(%error, "no discovery with mDNS")).ok()
 }

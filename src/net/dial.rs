@@ -186,13 +186,3 @@ fn place(address: &Multiaddr) -> Multiaddr {
     }
     place
 }
-
-/// One line for each address whose peer seems to have another swarm key.
-pub(super) fn log_mismatch(error: &DialError) {
-    let DialError::Transport(tried) = error else { return };
-    for (address, error) in tried {
-        if let Some(mismatch) = Mismatch::within(error) {
-            tracing::warn!(%address, "a dial failed: {mismatch}");
-        }
-    }
-}

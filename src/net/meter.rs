@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, ready};
 
 use futures_util::{AsyncRead, AsyncWrite};
@@ -16,6 +16,8 @@ use libp2p::core::StreamMuxer;
 use libp2p::core::muxing::StreamMuxerEvent;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+
+use super::lock;
 
 /// How much of a stream's negotiation is read for the protocol's name.
 const NEGOTIATION_BYTES_MAX: usize = 1024;
@@ -87,11 +89,6 @@ impl Counter {
             rate_out: rates.rate_out,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics with a lock held; what is in a poisoned one is whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All counters of a node; a handle to shared state.

@@ -10,11 +10,16 @@
 //! on disk.
 
 mod address;
+mod announce;
 mod behaviour;
+mod complaints;
 mod dial;
 mod gate;
+mod introduction;
 mod invite;
+mod keeper;
 mod mask;
+mod members;
 mod meter;
 mod opening;
 mod peers;
@@ -25,8 +30,10 @@ mod tcp;
 mod transport;
 
 pub use address::{AddressError, parse_multiaddr, parse_peer, parse_peer_id, split_peer};
+pub use announce::Announce;
 pub use dial::DialFailure;
 pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};
+pub use keeper::{Keeper, Watermarks};
 pub use libp2p::{Stream, StreamProtocol};
 pub use libp2p_identity::{Keypair, PeerId};
 pub use libp2p_stream::Control;
@@ -46,7 +53,7 @@ use std::time::Duration;
 
 use libp2p::swarm::Swarm;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use behaviour::Behaviour;
 use dial::Dials;
@@ -90,6 +97,10 @@ pub struct Options {
     pub filters: Vec<Mask>,
     /// `Peering.Peers`.
     pub peering: Vec<(PeerId, Vec<Multiaddr>)>,
+    /// What others are told of where this node is.
+    pub announce: Announce,
+    /// Whether peers on the local network are looked for with mDNS.
+    pub mdns: bool,
     /// How many connections that others opened are kept at once.
     pub connections_in_max: u32,
 }
@@ -124,6 +135,12 @@ struct Inner {
     meter: Meter,
     events: broadcast::Sender<PeerEvent>,
     streams: Control,
+    is_private: bool,
+    announce: Announce,
+    /// Told when other peers are to be connected.
+    wanted: Notify,
+    /// Held for moments only, never across an await.
+    bootstrap: Mutex<Vec<PeerId>>,
     /// Held for moments only, never across an await.
     peering: Mutex<BTreeMap<PeerId, BTreeSet<Multiaddr>>>,
     /// Held for moments only, never across an await.
@@ -138,12 +155,11 @@ impl std::fmt::Debug for Inner {
 
 impl Inner {
     fn peers(&self) -> MutexGuard<'_, Peers> {
-        // No code panics with the lock held; a poisoned state is a whole one.
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.peers)
     }
 
     fn peering(&self) -> MutexGuard<'_, BTreeMap<PeerId, BTreeSet<Multiaddr>>> {
-        self.peering.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.peering)
     }
 
     /// The addresses to try for a peer: those given, then those that are known.
@@ -156,6 +172,11 @@ impl Inner {
         }
         addresses
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics with a lock held; what is in a poisoned one is whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Network {
@@ -171,14 +192,19 @@ impl Network {
         let (gate, meter) = (Arc::new(Gate::new(options.filters)), Meter::default());
         let transport = transport::build(transport::Parts {
             keypair: options.keypair.clone(),
-            swarm_key: options.swarm_key.map(|key| key.psk()),
+            swarm_key: options.swarm_key.as_ref().map(SwarmKey::psk),
             gate: Arc::clone(&gate),
             meter: meter.clone(),
             bound,
         })
         .map_err(Error::Transport)?;
-        let behaviour =
-            Behaviour::new(&options.keypair, &options.agent, options.connections_in_max);
+        let is_private = options.swarm_key.is_some();
+        let behaviour = Behaviour::new(behaviour::Parts {
+            keypair: &options.keypair,
+            agent: &options.agent,
+            connections_in_max: options.connections_in_max,
+            mdns: options.mdns,
+        });
         let streams = behaviour.streams.new_control();
         let config =
             libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
@@ -198,6 +224,10 @@ impl Network {
             meter,
             events: broadcast::channel(EVENTS_MAX).0,
             streams,
+            is_private,
+            announce: options.announce,
+            wanted: Notify::new(),
+            bootstrap: Mutex::default(),
             peering: Mutex::new(peering.collect()),
             peers: Mutex::default(),
         });
@@ -208,6 +238,7 @@ impl Network {
             inner: Arc::clone(&inner),
             dials: Dials::default(),
             closing: Vec::new(),
+            complaints: complaints::Complaints::default(),
         };
         Ok((Self { inner, commands }, service))
     }
@@ -232,6 +263,12 @@ impl Network {
         found.sort_by_key(Multiaddr::to_string);
         found.dedup();
         found
+    }
+
+    /// The addresses that others are told, sorted by text.
+    #[must_use]
+    pub fn announced(&self) -> Vec<Multiaddr> {
+        self.inner.announce.announced(self.interface_addresses())
     }
 
     /// The filters in force.
@@ -266,6 +303,7 @@ impl Network {
     /// Keeps to a peer from now on, or knows more addresses of it.
     pub fn add_peering(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
         self.inner.peering().entry(peer).or_default().extend(addresses);
+        self.inner.wanted.notify_one();
     }
 
     /// Keeps to a peer no longer.

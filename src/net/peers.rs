@@ -110,6 +110,18 @@ struct State {
 struct Known {
     addresses: Vec<Multiaddr>,
     seen_at: Instant,
+    standing: Standing,
+}
+
+/// What a peer is to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Somebody of whom an address is known.
+    Heard,
+    /// A member that was let go, and is not dialled.
+    Released,
+    /// A member, which is to be connected.
+    Member,
 }
 
 /// The peers; see the module.
@@ -127,6 +139,11 @@ impl Peers {
     /// Everybody who is connected, by peer id.
     pub(super) fn all(&self) -> Vec<Peer> {
         self.connected.iter().map(|(id, state)| state.read(*id)).collect()
+    }
+
+    /// What a peer that is connected said of itself.
+    pub(super) fn identity(&self, peer: &PeerId) -> Option<Arc<Identified>> {
+        self.connected.get(peer)?.identified.clone()
     }
 
     pub(super) fn get(&self, peer: &PeerId) -> Option<Peer> {
@@ -204,7 +221,11 @@ impl Peers {
             self.forget_the_oldest();
         }
         let now = Instant::now();
-        let known = self.known.entry(peer).or_insert(Known { addresses: Vec::new(), seen_at: now });
+        let known = self.known.entry(peer).or_insert(Known {
+            addresses: Vec::new(),
+            seen_at: now,
+            standing: Standing::Heard,
+        });
         known.seen_at = now;
         let old = std::mem::replace(&mut known.addresses, addresses);
         for address in old {
@@ -213,6 +234,39 @@ impl Peers {
             }
         }
         known.addresses.truncate(ADDRESSES_PER_PEER_MAX);
+    }
+
+    /// Somebody says that a peer is a member: it is to be connected, unless it was let go.
+    pub(super) fn introduce(&mut self, peer: &PeerId) {
+        if let Some(known) = self.known.get_mut(peer).filter(|k| k.standing == Standing::Heard) {
+            known.standing = Standing::Member;
+        }
+    }
+
+    /// A peer has shown itself to be a member, and is to be connected.
+    pub(super) fn admit(&mut self, peer: &PeerId) {
+        if let Some(known) = self.known.get_mut(peer) {
+            known.standing = Standing::Member;
+        }
+    }
+
+    /// A peer is let go: it is dialled no more until it shows itself again.
+    pub(super) fn release(&mut self, peer: &PeerId) {
+        if let Some(known) = self.known.get_mut(peer) {
+            known.standing = Standing::Released;
+        }
+    }
+
+    /// The members, connected or not.
+    pub(super) fn members(&self) -> impl Iterator<Item = &PeerId> {
+        let known = self.known.iter();
+        let members = known.filter(|(_, known)| known.standing == Standing::Member);
+        members.map(|(peer, _)| peer)
+    }
+
+    /// How many peers are connected.
+    pub(super) fn count(&self) -> usize {
+        self.connected.len()
     }
 
     /// Where a peer may be.
@@ -227,7 +281,8 @@ impl Peers {
 
     fn forget_the_oldest(&mut self) {
         let gone = self.known.iter().filter(|(peer, _)| !self.connected.contains_key(peer));
-        let oldest = gone.min_by_key(|(_, known)| known.seen_at).map(|(peer, _)| *peer);
+        let oldest = gone.min_by_key(|(_, known)| (known.standing, known.seen_at));
+        let oldest = oldest.map(|(peer, _)| *peer);
         // With all of them connected, which the limits forbid, any goes.
         let oldest = oldest.or_else(|| self.known.keys().next().copied());
         if let Some(peer) = oldest {
@@ -255,7 +310,7 @@ impl State {
 
 /// The addresses that a peer tells, without its id and without those that mean nothing here: as
 /// go-libp2p, loopback is believed over loopback only.
-fn usable(told: Vec<Multiaddr>, peer: PeerId, remote: Option<IpAddr>) -> Vec<Multiaddr> {
+pub(super) fn usable(told: Vec<Multiaddr>, peer: PeerId, remote: Option<IpAddr>) -> Vec<Multiaddr> {
     let is_local = remote.is_none_or(|ip| ip.is_loopback());
     let mut addresses = Vec::new();
     for address in told {

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use libp2p::core::ConnectedPoint;
-use libp2p::swarm::{ConnectionId, ListenError, Swarm, SwarmEvent};
-use libp2p::{identify, ping};
+use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
+use libp2p::{identify, mdns, ping};
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::Inner;
 use super::behaviour::{Behaviour, BehaviourEvent};
+use super::complaints::Complaints;
 use super::dial::{DialFailure, Dials};
-use super::opening::Mismatch;
 use super::peers::{Direction, Opened, PeerEvent};
-use super::{Inner, dial};
 
 /// How often rates are worked out.
 const TICK: Duration = Duration::from_secs(1);
@@ -49,6 +49,7 @@ pub struct Service {
     pub(super) inner: Arc<Inner>,
     pub(super) dials: Dials,
     pub(super) closing: Vec<Closing>,
+    pub(super) complaints: Complaints,
 }
 
 /// Connections that somebody waits to see closed. Bounded by the connections.
@@ -111,12 +112,20 @@ impl Service {
                 self.closed(&peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
-                dial::log_mismatch(&error);
+                if let DialError::Transport(tried) = &error {
+                    for (address, error) in tried {
+                        self.complaints.of_dial(address, error);
+                    }
+                }
                 tracing::debug!(?peer_id, %error, "a peer could not be dialled");
                 self.dials.failed(connection_id, error);
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                log_incoming(&send_back_addr, &error);
+                self.complaints.of_incoming(&send_back_addr, &error);
+                tracing::debug!(address = %send_back_addr, %error, "a connection failed");
+            }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                self.announce();
             }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a swarm connection could not be accepted");
@@ -135,7 +144,7 @@ impl Service {
                 connection_id,
                 info,
             }) => {
-                self.inner.peers().identified(peer_id, connection_id, info);
+                self.identified(peer_id, connection_id, info);
                 self.tell(PeerEvent::Identified(peer_id));
             }
             BehaviourEvent::Identify(_) => {}
@@ -144,6 +153,37 @@ impl Service {
                 Err(error) => tracing::debug!(%peer, %error, "a peer did not answer a ping"),
             },
             BehaviourEvent::Streams(()) => {}
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
+            BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+        }
+    }
+
+    fn identified(&mut self, peer: PeerId, id: ConnectionId, said: identify::Info) {
+        let mut peers = self.inner.peers();
+        peers.identified(peer, id, said);
+        if self.inner.is_private {
+            peers.admit(&peer);
+        }
+    }
+
+    /// Peers on the local network, with their ids behind their addresses.
+    fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        let found = found.into_iter().filter_map(|(peer, address)| {
+            Some((peer, vec![super::peers::without_peer(address, peer)?]))
+        });
+        self.inner.add_members(found.collect());
+    }
+
+    /// Tells the protocols which addresses others are told.
+    fn announce(&mut self) {
+        let own = self.swarm.listeners().cloned().collect();
+        let now = self.inner.announce.announced(own);
+        let before: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        for address in before.iter().filter(|address| !now.contains(address)) {
+            self.swarm.remove_external_address(address);
+        }
+        for address in now.into_iter().filter(|address| !before.contains(address)) {
+            self.swarm.add_external_address(address);
         }
     }
 
@@ -179,13 +219,5 @@ impl Service {
     fn tell(&self, event: PeerEvent) {
         // Nobody listening is no error.
         let _ = self.inner.events.send(event);
-    }
-}
-
-/// A line for a connection that came in and was given up.
-fn log_incoming(address: &Multiaddr, error: &ListenError) {
-    match Mismatch::within(error) {
-        Some(mismatch) => tracing::warn!(%address, "a connection was refused: {mismatch}"),
-        None => tracing::debug!(%address, %error, "a connection that came in failed"),
     }
 }

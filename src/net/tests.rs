@@ -22,6 +22,8 @@ fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
         listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
         filters: Vec::new(),
         peering: Vec::new(),
+        announce: Announce::default(),
+        mdns: false,
         connections_in_max: 100,
     }
 }
@@ -164,4 +166,83 @@ async fn a_peer_that_cannot_be_reached_says_why() {
     assert_eq!(failure.to_string(), expected);
     let own = one.network.connect(one.id(), vec![]).await;
     assert_eq!(own, Err(DialFailure::OwnPeer));
+}
+
+/// Runs the keeper of a node too.
+fn keep(node: &Running) {
+    let keeper = Keeper::new(node.network.clone(), None);
+    tokio::spawn(keeper.run(node.stop.clone()));
+}
+
+/// Waits until the node is connected with so many.
+async fn wait_for_peers(node: &Running, count: usize) {
+    let mut events = node.network.events();
+    let waiting = async {
+        while node.network.peers().len() != count {
+            let _ = events.recv().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    waited.unwrap_or_else(|_| panic!("{} peers, not {count}", node.network.peers().len()));
+}
+
+#[tokio::test]
+async fn a_node_that_knows_one_member_soon_knows_all() {
+    let mut nodes = Vec::new();
+    for _ in 0..4 {
+        let node = run(Some([9; 32])).await;
+        keep(&node);
+        nodes.push(node);
+    }
+    for pair in nodes.windows(2) {
+        let places = pair[0].network.announced();
+        pair[1].network.set_bootstrap(vec![(pair[0].id(), places)]);
+    }
+    for node in &nodes {
+        wait_for_peers(node, 3).await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_was_lost_is_dialled_until_it_is_back() {
+    let one = run(Some([9; 32])).await;
+    keep(&one);
+    let mut lost = options(&["/ip4/127.0.0.1/tcp/0"], Some([9; 32]));
+    let (network, service) = Network::start(lost.clone()).await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(service.run(stop.clone()));
+    one.network.connect(network.peer_id(), network.announced()).await.unwrap();
+    wait_for_peers(&one, 1).await;
+    let mut events = one.network.events();
+    one.network.connect_identified(network.peer_id(), Vec::new()).await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+    wait_for_peers(&one, 0).await;
+    // It comes back at the same place and dials nobody.
+    lost.listen = network.listening().to_vec();
+    drop(network);
+    let (network, service) = Network::start(lost).await.unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(service.run(stop.clone()));
+    wait_for_peers(&one, 1).await;
+    assert!(one.network.is_connected(&network.peer_id()));
+    assert!(events.try_recv().is_ok());
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_member_that_was_let_go_is_left_alone_by_both_sides() {
+    let (one, two) = (run(Some([9; 32])).await, run(Some([9; 32])).await);
+    keep(&one);
+    keep(&two);
+    one.connect(&two).await.unwrap();
+    wait_for_peers(&two, 1).await;
+    two.network.connect_identified(one.id(), Vec::new()).await.unwrap();
+    assert!(one.network.let_go(two.id()).await);
+    wait_for_peers(&two, 0).await;
+    assert!(one.network.wanted(usize::MAX).is_empty());
+    assert!(two.network.wanted(usize::MAX).is_empty());
+    // Until somebody asks for it again.
+    two.connect(&one).await.unwrap();
+    wait_for_peers(&one, 1).await;
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::keys::key_cid;
 use super::{Error, Node, Reach, first_start, version};
 use crate::ipld::Cid;
-use crate::net::{self, Mask, Multiaddr};
+use crate::net::{self, Multiaddr};
 
 /// What a libp2p host of this node speaks, by Kubo's names; the network serves them as it grows.
 const PROTOCOLS: [&str; 13] = [
@@ -101,23 +101,8 @@ impl Node {
     /// The addresses that others are told, sorted: `Addresses.Announce` or those of the interfaces,
     /// and `AppendAnnounce`, without `NoAnnounce`.
     fn announced_addresses(&self) -> Option<Vec<String>> {
-        let network = self.network()?;
-        let config = self.config();
-        let mut addresses = config.texts("Addresses.Announce");
-        if addresses.is_empty() {
-            addresses = network.interface_addresses().iter().map(Multiaddr::to_string).collect();
-        }
-        addresses.extend(config.texts("Addresses.AppendAnnounce"));
-        let hidden = config.texts("Addresses.NoAnnounce");
-        let masks: Vec<Mask> = hidden.iter().filter_map(|text| Mask::parse(text).ok()).collect();
-        addresses.retain(|address| {
-            let ip = ip_of(address);
-            !hidden.contains(address)
-                && !masks.iter().any(|mask| ip.is_some_and(|ip| mask.contains(ip)))
-        });
-        addresses.sort();
-        addresses.dedup();
-        Some(addresses)
+        let announced = self.network()?.announced();
+        Some(announced.iter().map(Multiaddr::to_string).collect())
     }
 
     /// Whether the node can do its work: not stopping, its store and state readable.
@@ -187,14 +172,6 @@ impl Node {
                 "version": format!("pinmesh-{}", version::VERSION),
             },
         }))
-    }
-}
-
-fn ip_of(address: &str) -> Option<IpAddr> {
-    let mut parts = address.split('/').skip(1);
-    match (parts.next()?, parts.next()?) {
-        ("ip4" | "ip6", ip) => ip.parse().ok(),
-        _ => None,
     }
 }
 

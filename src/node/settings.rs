@@ -262,7 +262,9 @@ impl Node {
     }
 
     fn set_bootstrap(&self, config: &Arc<Config>, peers: Value) -> Result<(), Error> {
-        Ok(self.repo().set_config(config.with(&[("Bootstrap", peers)])?)?)
+        self.repo().set_config(config.with(&[("Bootstrap", peers)])?)?;
+        self.follow_bootstrap();
+        Ok(())
     }
 }
 

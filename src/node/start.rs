@@ -10,16 +10,15 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Membership, Node, Parts, first_start, names, records, republish, version};
+use super::{
+    Error, Membership, Node, Parts, first_start, members, names, network, records, republish,
+    version,
+};
 use crate::db::Db;
 use crate::exchange::Exchange;
-use crate::net::{self, Mask, Network, SwarmKey};
 use crate::pins;
-use crate::repo::{Identity, Repo};
+use crate::repo::Repo;
 use crate::store::{self, Store};
-
-/// Connections that others opened, at once: what Kubo allows at least.
-const CONNECTIONS_IN_MAX: u32 = 800;
 
 /// How a node is started.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +41,7 @@ pub struct Options {
 /// A node with its tasks.
 pub struct Running {
     node: Node,
-    tasks: JoinSet<(&'static str, Result<(), String>)>,
+    tasks: network::Tasks,
 }
 
 impl fmt::Debug for Running {
@@ -60,7 +59,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let identity = repo.identity()?;
     let state_path = repo.path().join("state.sqlite");
     let store = Store::open(repo.path(), store::Options::default())?;
-    let db = Db::open(&state_path, &[pins::SCHEMA, first_start::SCHEMA, records::SCHEMA])?;
+    let schemas = [pins::SCHEMA, first_start::SCHEMA, records::SCHEMA, members::SCHEMA];
+    let db = Db::open(&state_path, &schemas)?;
     first_start::ensure(&db, &store).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -70,18 +70,18 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         true => None,
         false => Some(Membership::of(&repo, options.public)?),
     };
-    let network = if let Some(membership) = &membership {
-        let swarm_key = membership.key().cloned();
-        let options = network_options(&repo, &identity, &agent, swarm_key)?;
-        let (network, service) = Network::start(options).await.map_err(Error::failed)?;
-        let stop = shutdown.clone();
-        tasks.spawn(async move {
-            service.run(stop).await;
-            ("swarm", Ok(()))
-        });
-        Some(network)
-    } else {
-        None
+    let network = match &membership {
+        None => None,
+        Some(membership) => {
+            let start = network::Start {
+                config: &config,
+                identity: &identity,
+                agent: &agent,
+                membership,
+                db: &db,
+            };
+            Some(start.start(&mut tasks, &shutdown).await?)
+        }
     };
     let ipns_pubsub =
         network.is_some() && (options.ipns_pubsub || config.flag("Ipns.UsePubsub") == Some(true));
@@ -115,40 +115,6 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         });
     }
     Ok(Running { node, tasks })
-}
-
-fn network_options(
-    repo: &Repo,
-    identity: &Identity,
-    agent: &str,
-    swarm_key: Option<SwarmKey>,
-) -> Result<net::Options, Error> {
-    let config = repo.config();
-    let multiaddrs = |texts: Vec<String>| -> Result<Vec<net::Multiaddr>, Error> {
-        texts.iter().map(|text| net::parse_multiaddr(text).map_err(Error::failed)).collect()
-    };
-    let mut filters = Vec::new();
-    for filter in config.address_filters() {
-        let mask = Mask::parse(&filter).map_err(|_| {
-            Error::failed(format!("incorrectly formatted address filter in config: {filter}"))
-        })?;
-        filters.push(mask);
-    }
-    let mut peering = Vec::new();
-    for peer in config.peering() {
-        let id = net::parse_peer_id(&peer.id).map_err(Error::failed)?;
-        peering.push((id, multiaddrs(peer.addresses)?));
-    }
-    let listen = multiaddrs(config.swarm_addresses())?;
-    Ok(net::Options {
-        keypair: identity.keypair().clone(),
-        swarm_key,
-        agent: agent.to_owned(),
-        listen,
-        filters,
-        peering,
-        connections_in_max: CONNECTIONS_IN_MAX,
-    })
 }
 
 impl Running {

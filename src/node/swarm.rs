@@ -232,11 +232,12 @@ impl Node {
         let network = self.reachable()?;
         let mut lines = Vec::new();
         for (place, peer) in peers_at(addresses)? {
-            let place = (!place.is_empty()).then_some(place);
-            let outcome = match network.disconnect(peer, place.as_ref()).await {
-                true => "success",
-                false if place.is_none() => "failure: not connected",
-                false => "failure: conn not found",
+            let outcome = if place.is_empty() {
+                let was_connected = network.let_go(peer).await;
+                if was_connected { "success" } else { "failure: not connected" }
+            } else {
+                let was_there = network.let_go_at(peer, &place).await;
+                if was_there { "success" } else { "failure: conn not found" }
             };
             lines.push(format!("disconnect {peer} {outcome}"));
         }
