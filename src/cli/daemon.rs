@@ -66,6 +66,10 @@ pub(super) struct Arguments {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
     enable_namesys_pubsub: Option<bool>,
+    /// Enable publish and subscribe; Pubsub.Enabled in the config does the same.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    enable_pubsub_experiment: Option<bool>,
     #[command(flatten)]
     unused: Unused,
 }
@@ -98,10 +102,6 @@ struct Unused {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
     manage_fdlimit: Option<bool>,
-    /// Has no effect: there is no pubsub.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_parser = parse_bool)]
-    enable_pubsub_experiment: Option<bool>,
     /// Has no effect: there is no mplex.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
@@ -118,7 +118,6 @@ impl Unused {
             (self.unrestricted_api == Some(true), "--unrestricted-api"),
             (self.disable_transport_encryption == Some(true), "--disable-transport-encryption"),
             (self.manage_fdlimit.is_some(), "--manage-fdlimit"),
-            (self.enable_pubsub_experiment.is_some(), "--enable-pubsub-experiment"),
             (self.enable_mplex_experiment.is_some(), "--enable-mplex-experiment"),
         ];
         flags.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
@@ -172,6 +171,7 @@ fn open(global: &Global, arguments: &Arguments) -> anyhow::Result<(Repo, start::
     let options = start::Options {
         offline: global.offline == Some(true),
         public: arguments.public == Some(true),
+        pubsub: arguments.enable_pubsub_experiment,
         agent_suffix: arguments.agent_version_suffix.clone(),
         enable_gc: arguments.enable_gc == Some(true),
         ipns_pubsub: arguments.enable_namesys_pubsub == Some(true),

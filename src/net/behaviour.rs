@@ -9,6 +9,8 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{connection_limits, identify, mdns, ping};
 use libp2p_identity::Keypair;
 
+use super::gossip;
+
 /// The protocol version that Kubo tells.
 const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
 
@@ -31,6 +33,7 @@ pub(super) struct Behaviour {
     pub(super) ping: ping::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) gossip: Toggle<gossip::Behaviour>,
 }
 
 /// What the behaviour is made of.
@@ -39,11 +42,12 @@ pub(super) struct Parts<'a> {
     pub(super) agent: &'a str,
     pub(super) connections_in_max: u32,
     pub(super) mdns: bool,
+    pub(super) gossip: Option<gossip::Behaviour>,
 }
 
 impl Behaviour {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { keypair, agent, connections_in_max, mdns } = parts;
+        let Parts { keypair, agent, connections_in_max, mdns, gossip } = parts;
         let identify =
             identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keypair)
                 .with_agent_version(agent.to_owned())
@@ -64,6 +68,7 @@ impl Behaviour {
             ping: ping::Behaviour::default(),
             streams: libp2p_stream::Behaviour::new(),
             mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
+            gossip: gossip.into(),
         }
     }
 }

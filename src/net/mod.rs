@@ -15,6 +15,7 @@ mod behaviour;
 mod complaints;
 mod dial;
 mod gate;
+mod gossip;
 mod introduction;
 mod invite;
 mod keeper;
@@ -32,6 +33,7 @@ mod transport;
 pub use address::{AddressError, parse_multiaddr, parse_peer, parse_peer_id, split_peer};
 pub use announce::Announce;
 pub use dial::DialFailure;
+pub use gossip::{GossipError, GossipOptions, Message, Subscription};
 pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};
 pub use keeper::{Keeper, Watermarks};
 pub use libp2p::{Stream, StreamProtocol};
@@ -103,6 +105,8 @@ pub struct Options {
     pub mdns: bool,
     /// How many connections that others opened are kept at once.
     pub connections_in_max: u32,
+    /// How publish and subscribe is set up, if it is.
+    pub gossip: Option<GossipOptions>,
 }
 
 /// Why the network cannot start.
@@ -119,6 +123,9 @@ pub enum Error {
     /// The key pair, or the system, is of no use for connections.
     #[error("the network cannot be set up: {0}")]
     Transport(#[source] std::io::Error),
+    /// Publish and subscribe cannot be set up.
+    #[error("publish and subscribe cannot be set up: {0}")]
+    Gossip(String),
 }
 
 /// A handle to the network of a node that is online; cloning it is cheap.
@@ -136,6 +143,7 @@ struct Inner {
     events: broadcast::Sender<PeerEvent>,
     streams: Control,
     is_private: bool,
+    has_gossip: bool,
     announce: Announce,
     /// Told when other peers are to be connected.
     wanted: Notify,
@@ -198,12 +206,15 @@ impl Network {
             bound,
         })
         .map_err(Error::Transport)?;
+        let set_up = |gossip| gossip::set_up(&options.keypair, gossip).map_err(Error::Gossip);
+        let (gossip_behaviour, gossip) = options.gossip.as_ref().map(set_up).transpose()?.unzip();
         let is_private = options.swarm_key.is_some();
         let behaviour = Behaviour::new(behaviour::Parts {
             keypair: &options.keypair,
             agent: &options.agent,
             connections_in_max: options.connections_in_max,
             mdns: options.mdns,
+            gossip: gossip_behaviour,
         });
         let streams = behaviour.streams.new_control();
         let config =
@@ -225,6 +236,7 @@ impl Network {
             events: broadcast::channel(EVENTS_MAX).0,
             streams,
             is_private,
+            has_gossip: gossip.is_some(),
             announce: options.announce,
             wanted: Notify::new(),
             bootstrap: Mutex::default(),
@@ -239,8 +251,15 @@ impl Network {
             dials: Dials::default(),
             closing: Vec::new(),
             complaints: complaints::Complaints::default(),
+            gossip,
         };
         Ok((Self { inner, commands }, service))
+    }
+
+    /// Whether publish and subscribe is set up.
+    #[must_use]
+    pub fn has_gossip(&self) -> bool {
+        self.inner.has_gossip
     }
 
     /// Who this node is.

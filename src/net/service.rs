@@ -19,6 +19,7 @@ use super::Inner;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::complaints::Complaints;
 use super::dial::{DialFailure, Dials};
+use super::gossip::{Ask, Gossip};
 use super::peers::{Direction, Opened, PeerEvent};
 
 /// How often rates are worked out.
@@ -40,6 +41,8 @@ pub(super) enum Command {
         /// Answered when they are closed.
         reply: oneshot::Sender<()>,
     },
+    /// Something about topics.
+    Gossip(Ask),
 }
 
 /// Owns the swarm and runs it.
@@ -50,6 +53,8 @@ pub struct Service {
     pub(super) dials: Dials,
     pub(super) closing: Vec<Closing>,
     pub(super) complaints: Complaints,
+    /// Together with `gossip` of the behaviour, or not at all.
+    pub(super) gossip: Option<Gossip>,
 }
 
 /// Connections that somebody waits to see closed. Bounded by the connections.
@@ -79,6 +84,7 @@ impl Service {
                     if seconds > 0.0 {
                         self.inner.meter.tick(seconds);
                     }
+                    self.with_gossip(Gossip::tidy);
                 }
                 // The handle keeps a sender: the channel ends with the last of them.
                 Some(command) = self.commands.recv() => self.command(command),
@@ -92,6 +98,10 @@ impl Service {
             Command::Connect { peer, addresses, reply } => {
                 let addresses = self.inner.dialable(&peer, addresses);
                 self.dials.connect(&mut self.swarm, peer, addresses, reply);
+            }
+            // Dropping what cannot be asked tells who waits for the reply.
+            Command::Gossip(ask) => {
+                self.with_gossip(|gossip, behaviour| gossip.ask(behaviour, ask));
             }
             Command::Disconnect { mut connections, reply } => {
                 connections.retain(|id| self.swarm.close_connection(*id));
@@ -155,6 +165,9 @@ impl Service {
             BehaviourEvent::Streams(()) => {}
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
             BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+            BehaviourEvent::Gossip(event) => {
+                self.with_gossip(|gossip, behaviour| gossip.event(behaviour, event));
+            }
         }
     }
 
@@ -213,6 +226,13 @@ impl Service {
         for closing in self.closing.extract_if(.., |closing| closing.connections.is_empty()) {
             // Who waited may have stopped waiting.
             let _ = closing.reply.send(());
+        }
+    }
+
+    fn with_gossip(&mut self, work: impl FnOnce(&mut Gossip, &mut super::gossip::Behaviour)) {
+        let behaviour = self.swarm.behaviour_mut().gossip.as_mut();
+        if let (Some(gossip), Some(behaviour)) = (&mut self.gossip, behaviour) {
+            work(gossip, behaviour);
         }
     }
 

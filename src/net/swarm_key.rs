@@ -12,6 +12,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use libp2p::pnet::PreSharedKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use crate::ipld::quote::describe_char;
+
 /// The first line of the file.
 const HEADER: &str = "/key/swarm/psk/1.0.0/";
 /// How many bytes a key has.
@@ -169,7 +171,7 @@ fn base16(text: &[u8]) -> Result<Vec<u8>, SwarmKeyError> {
     let digits = text.get(..BASE16_CHARS).unwrap_or(text);
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     if let Some(invalid) = digits.iter().find(|byte| digit(byte).is_none()) {
-        return Err(SwarmKeyError::Base16(rune(*invalid)));
+        return Err(SwarmKeyError::Base16(describe_char(char::from(*invalid))));
     }
     if digits.len() % 2 == 1 {
         return Err(SwarmKeyError::Short);
@@ -182,16 +184,6 @@ fn bytes_of(digits: &[u32]) -> Vec<u8> {
     let byte = |pair: &[u32]| pair.iter().fold(0, |byte, digit| byte << 4 | digit);
     // Two digits make a byte, so nothing is left out.
     digits.chunks(2).map(byte).filter_map(|byte| u8::try_from(byte).ok()).collect()
-}
-
-/// A byte as Go's `%#U` has it.
-fn rune(byte: u8) -> String {
-    let shown = char::from(byte);
-    if byte == b' ' || shown.is_ascii_graphic() || byte > 0xa0 && byte != 0xad {
-        format!("U+{byte:04X} '{shown}'")
-    } else {
-        format!("U+{byte:04X}")
-    }
 }
 
 /// Decodes as many of the key's bytes as there are.

@@ -25,6 +25,7 @@ fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
         announce: Announce::default(),
         mdns: false,
         connections_in_max: 100,
+        gossip: None,
     }
 }
 
@@ -245,4 +246,80 @@ async fn a_member_that_was_let_go_is_left_alone_by_both_sides() {
     // Until somebody asks for it again.
     two.connect(&one).await.unwrap();
     wait_for_peers(&one, 1).await;
+}
+
+/// A node with publish and subscribe.
+async fn run_gossip() -> Running {
+    let seen_ttl = Duration::from_secs(120);
+    let mut options = options(&["/ip4/127.0.0.1/tcp/0"], Some([7; 32]));
+    options.gossip = Some(GossipOptions { seen_ttl });
+    let (network, service) = Network::start(options).await.unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(service.run(stop.clone()));
+    Running { network, stop }
+}
+
+/// Waits until `one` knows that `count` peers listen to a topic.
+async fn heard_by(one: &Running, topic: &str, count: usize) {
+    let known = async {
+        while one.network.topic_peers(Some(topic.to_owned())).await.unwrap().len() != count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), known).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_many_publish_at_once_reaches_every_subscriber() {
+    const EACH: usize = 200;
+    let (one, two, three) = (run_gossip().await, run_gossip().await, run_gossip().await);
+    // A line: what the first says reaches the last through the one between them.
+    one.connect(&two).await.unwrap();
+    three.connect(&two).await.unwrap();
+    let mut subscriptions = Vec::new();
+    for node in [&one, &two, &three] {
+        subscriptions.push(node.network.subscribe("t".to_owned()).await.unwrap());
+    }
+    heard_by(&one, "t", 1).await;
+    heard_by(&two, "t", 2).await;
+    heard_by(&three, "t", 1).await;
+    let said = |node: &Running, what: usize| {
+        let network = node.network.clone();
+        async move { network.publish("t".to_owned(), what.to_string().into_bytes()).await }
+    };
+    let all = [&one, &three].into_iter().flat_map(|node| (0..EACH).map(move |i| said(node, i)));
+    for done in futures_util::future::join_all(all).await {
+        done.unwrap();
+    }
+    for subscription in &mut subscriptions {
+        let mut heard = BTreeSet::new();
+        while heard.len() < 2 * EACH {
+            let message = subscription.next().await.unwrap();
+            let what = String::from_utf8(message.data.clone()).unwrap();
+            assert!(heard.insert((message.author, what)), "each comes once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_is_left_when_its_last_subscription_ends() {
+    let (one, two) = (run_gossip().await, run_gossip().await);
+    one.connect(&two).await.unwrap();
+    let first = two.network.subscribe("t".to_owned()).await.unwrap();
+    let second = two.network.subscribe("t".to_owned()).await.unwrap();
+    heard_by(&one, "t", 1).await;
+    drop(first);
+    assert_eq!(two.network.topics().await.unwrap(), ["t"]);
+    drop(second);
+    assert!(two.network.topics().await.unwrap().is_empty());
+    heard_by(&one, "t", 0).await;
+    assert_eq!(one.network.topic_peers(None).await.unwrap(), [two.id()]);
+}
+
+#[tokio::test]
+async fn without_publish_and_subscribe_asking_for_it_is_an_error() {
+    let one = run(Some([7; 32])).await;
+    assert!(!one.network.has_gossip());
+    let asked = one.network.subscribe("t".to_owned()).await;
+    assert!(matches!(asked, Err(GossipError::NotRunning)));
 }

@@ -27,6 +27,7 @@ pub mod object;
 pub mod pin;
 pub mod ping;
 pub mod produce;
+pub mod pubsub;
 mod records;
 pub mod refs;
 pub mod repo;

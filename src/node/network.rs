@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Membership, Node, members};
+use super::{Error, Membership, Node, members, pubsub};
 use crate::config::Config;
 use crate::db::Db;
 use crate::net::{self, Announce, Keeper, Mask, Multiaddr, Network, PeerId, Watermarks};
@@ -32,6 +32,7 @@ pub(super) struct Start<'a> {
     pub(super) agent: &'a str,
     pub(super) membership: &'a Membership,
     pub(super) db: &'a Db,
+    pub(super) pubsub: pubsub::Flags,
 }
 
 impl Start<'_> {
@@ -86,6 +87,7 @@ impl Start<'_> {
             announce: announce(config)?,
             mdns: config.flag("Discovery.MDNS.Enabled").unwrap_or(true),
             connections_in_max: CONNECTIONS_IN_MAX,
+            gossip: pubsub::options(config, self.pubsub)?,
         })
     }
 }

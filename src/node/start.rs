@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Membership, Node, Parts, first_start, members, names, network, records, republish,
-    version,
+    Error, Membership, Node, Parts, first_start, members, names, network, pubsub, records,
+    republish, version,
 };
 use crate::db::Db;
 use crate::exchange::Exchange;
@@ -28,6 +28,8 @@ pub struct Options {
     /// Whether it speaks to anybody, without a swarm key. Otherwise its network is private, and the
     /// first start makes the key.
     pub public: bool,
+    /// Whether there is publish and subscribe, when the command line says so.
+    pub pubsub: Option<bool>,
     /// `--agent-version-suffix`; the config's comes first.
     pub agent_suffix: Option<String>,
     /// Whether names are followed over pubsub, too.
@@ -73,12 +75,14 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let network = match &membership {
         None => None,
         Some(membership) => {
+            let ipns = options.ipns_pubsub.then_some(true);
             let start = network::Start {
                 config: &config,
                 identity: &identity,
                 agent: &agent,
                 membership,
                 db: &db,
+                pubsub: pubsub::Flags { pubsub: options.pubsub, ipns },
             };
             Some(start.start(&mut tasks, &shutdown).await?)
         }

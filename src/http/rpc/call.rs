@@ -260,13 +260,15 @@ pub type Values = BoxStream<'static, Result<Box<dyn Emit>, Error>>;
 /// A stream of bytes.
 pub type Chunks = BoxStream<'static, Result<Bytes, Error>>;
 
-/// What a command gives back. An error before the first item is an error answer; after it, a
-/// trailer. Dropping it cancels the work.
+/// What a command gives back. An error before the first item is an error answer, but of
+/// [`Reply::Live`]; after it, a trailer. Dropping it cancels the work.
 pub enum Reply {
     /// One value (class 1).
     One(Box<dyn Emit>),
     /// Values as they come (class N).
     Many(Values),
+    /// Values as they come (class N), after a head that does not wait for the first of them.
+    Live(Values),
     /// Raw bytes (class R).
     Raw(Raw),
     /// One JSON value, already encoded, in pieces (class 1). For answers that are too large to
@@ -298,6 +300,13 @@ impl Reply {
     pub fn many<T: Value>(values: impl Stream<Item = Result<T, Error>> + Send + 'static) -> Self {
         let values = values.map(|value| value.map(|value| Box::new(value) as Box<dyn Emit>));
         Self::Many(Box::pin(values))
+    }
+
+    /// Values as they come, after a head that goes out at once: an error before the first value is
+    /// a trailer too.
+    pub fn live<T: Value>(values: impl Stream<Item = Result<T, Error>> + Send + 'static) -> Self {
+        let values = values.map(|value| value.map(|value| Box::new(value) as Box<dyn Emit>));
+        Self::Live(Box::pin(values))
     }
 
     /// Values that are there already.

@@ -111,6 +111,15 @@ impl Framing {
                 self.stream(None, content_type, Output::new(Source::None, bytes, end))
             }
             Reply::Many(values) => self.many(values).await,
+            Reply::Live(values) => {
+                let content_type = self.encoding.content_type();
+                let source = Source::Values(values, self.encoding);
+                self.stream(
+                    Some(CHUNKED_OUTPUT),
+                    content_type,
+                    Output::new(source, Bytes::new(), None),
+                )
+            }
             Reply::Json(mut chunks) => {
                 let first = self.limits.apply(chunks.next().map(Option::transpose)).await;
                 match first {

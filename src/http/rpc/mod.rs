@@ -82,6 +82,7 @@ mod pin;
 mod ping;
 mod profile;
 mod provide;
+mod pubsub;
 pub mod query;
 mod refs;
 mod repo;

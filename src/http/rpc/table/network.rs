@@ -3,7 +3,7 @@
 //!
 //! Data only.
 
-use super::super::{bitswap, ping, provide, routing, swarm};
+use super::super::{bitswap, ping, provide, pubsub, routing, swarm};
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, later, removed, string, text};
 
@@ -91,20 +91,26 @@ pub(super) const COMMANDS: &[Command] = &[
         ])
         .run(|request| Box::pin(provide::stat(request))),
     group("pubsub").status(Status::Experimental),
-    later("pubsub/ls", Class::One).status(Status::Experimental),
+    later("pubsub/ls", Class::One)
+        .status(Status::Experimental)
+        .run(|request| Box::pin(pubsub::ls(request))),
     later("pubsub/peers", Class::One)
         .status(Status::Experimental)
-        .args(&[text("topic").optional()]),
+        .args(&[text("topic").optional()])
+        .run(|request| Box::pin(pubsub::peers(request))),
     later("pubsub/pub", Class::Nothing)
         .status(Status::Experimental)
-        .args(&[text("topic"), file("data").stdin()]),
+        .args(&[text("topic"), file("data").stdin()])
+        .run(|request| Box::pin(pubsub::publish(request))),
     later("pubsub/reset", Class::One)
         .status(Status::Experimental)
-        .options(&[string(&["peer", "p"])]),
+        .options(&[string(&["peer", "p"])])
+        .run(|request| Box::pin(pubsub::reset(request))),
     later("pubsub/sub", Class::Many)
         .status(Status::Experimental)
         .encodings(&["lenpayload", "ndpayload"])
-        .args(&[text("topic")]),
+        .args(&[text("topic")])
+        .run(|request| Box::pin(pubsub::sub(request))),
     group("routing"),
     later("routing/findpeer", Class::Many)
         .args(&[text("peerID").variadic()])
