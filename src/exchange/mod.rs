@@ -1,16 +1,28 @@
 //! Getting blocks: from the store first, else from the network.
 //!
-//! Responsible for: where a block comes from, and what is wanted now. Not for: walking DAGs, or
-//! keeping blocks from the collector. [`Exchange`] is a handle; the list of wants lives in memory
-//! and ends with the process.
+//! Responsible for: where a block comes from, what is wanted now, and that blocks which come from
+//! peers are stored before anybody is told of them. Not for: walking DAGs. A [`Session`] is what one
+//! request of a user wants: its wants are asked of the same peers, what it fetched is kept from the
+//! collector while it lives, and dropping it takes back what it still wants.
+//!
+//! [`Exchange`] is a handle; the list of wants lives in memory and ends with the process. The
+//! [`Service`] stores what comes, in batches; a crash leaves what the store promises.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod arrival;
+mod wants;
+
+pub use arrival::Service;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use crate::ipld::Cid;
+use crate::ipld::{Block, Cid, Multihash, hash};
+use crate::net::bitswap::{self, Arrivals};
 use crate::store::{self, Store};
+use wants::{Waiter, Wants};
 
 /// How far a request for a block goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,22 +53,65 @@ pub struct Exchange {
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    online: bool,
-    /// What is wanted, and by how many requests. Held for moments only.
-    wants: Mutex<BTreeMap<Cid, usize>>,
+    /// `None` on a node that is offline.
+    bitswap: Option<bitswap::Handle>,
+    wants: Wants,
+    waiters: AtomicU64,
 }
 
-/// A want; dropping it takes it back.
+/// The blocks of a store, as peers see them.
+#[derive(Debug)]
+pub struct Served(pub Store);
+
+impl bitswap::Blocks for Served {
+    fn size(&self, cid: &Cid) -> Option<u64> {
+        self.0.size(cid.hash()).unwrap_or_else(|error| {
+            tracing::warn!(%cid, %error, "a block that a peer wants cannot be looked up");
+            None
+        })
+    }
+
+    fn get(&self, cid: &Cid) -> Option<Bytes> {
+        self.0.get(cid).unwrap_or_else(|error| {
+            tracing::warn!(%cid, %error, "a block that a peer wants cannot be read");
+            None
+        })
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.commits()
+    }
+}
+
+/// The wants of one request.
+#[derive(Debug, Clone)]
+pub struct Session {
+    exchange: Exchange,
+    /// `None` where the network is not asked.
+    bitswap: Option<Arc<bitswap::Session>>,
+    /// Keeps what was fetched from the collector.
+    kept: Arc<store::Session>,
+}
+
+/// A want that is waited for; dropping it takes it back.
 struct Want<'a> {
-    exchange: &'a Exchange,
-    cid: &'a Cid,
+    session: &'a Session,
+    hash: Multihash,
+    id: u64,
 }
 
 impl Exchange {
-    /// An exchange over `store`, which asks the network only when the node is `online`.
+    /// An exchange over `store`, which asks peers by `bitswap` when the node is online.
     #[must_use]
-    pub fn new(store: Store, online: bool) -> Self {
-        Self { inner: Arc::new(Inner { store, online, wants: Mutex::default() }) }
+    pub fn new(store: Store, bitswap: Option<bitswap::Handle>) -> Self {
+        let (wants, waiters) = (Wants::default(), AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { store, bitswap, wants, waiters }) }
+    }
+
+    /// What stores the blocks that come from peers; to be run.
+    #[must_use]
+    pub fn service(&self, arrivals: tokio::sync::mpsc::Receiver<Arrivals>) -> Service {
+        Service::new(self.clone(), arrivals)
     }
 
     /// The store below.
@@ -65,12 +120,31 @@ impl Exchange {
         &self.inner.store
     }
 
-    /// The block of `cid`.
+    /// The exchange with peers; none on a node that is offline.
+    #[must_use]
+    pub fn bitswap(&self) -> Option<&bitswap::Handle> {
+        self.inner.bitswap.as_ref()
+    }
+
+    /// Begins a session.
+    pub fn session(&self, reach: Reach) -> Session {
+        self.session_keeping(reach, Arc::new(self.inner.store.session()))
+    }
+
+    /// Begins a session whose blocks are kept from the collector by `kept`.
+    #[must_use]
+    pub fn session_keeping(&self, reach: Reach, kept: Arc<store::Session>) -> Session {
+        let bitswap = self.inner.bitswap.as_ref().filter(|_| reach == Reach::Network);
+        let bitswap = bitswap.map(|bitswap| Arc::new(bitswap.session()));
+        Session { exchange: self.clone(), bitswap, kept }
+    }
+
+    /// The block of `cid`, by a session of its own.
     ///
     /// Reads on the calling thread: a block in the page cache takes microseconds, less than
     /// handing it to another thread; the runtime has more workers than cores for those that are
     /// not. With [`Reach::Network`], on a node that is online, an absent block is waited for until
-    /// somebody stores it or the future is dropped.
+    /// a peer sends it, somebody stores it, or the future is dropped.
     ///
     /// # Errors
     /// When the block is not to be had, or is corrupt.
@@ -78,7 +152,7 @@ impl Exchange {
         if let Some(data) = self.inner.store.get(cid)? {
             return Ok(data);
         }
-        self.fetch(cid, reach).await
+        self.session(reach).fetch(cid).await
     }
 
     /// Makes the block of `cid` present in the store, like [`Exchange::get`] without reading it.
@@ -89,52 +163,72 @@ impl Exchange {
         if self.inner.store.has(cid.hash())? {
             return Ok(());
         }
-        self.fetch(cid, reach).await.map(drop)
+        self.session(reach).fetch(cid).await.map(drop)
     }
 
     /// What is wanted from the network now, each CID once, in the order of their bytes.
     #[must_use]
     pub fn wantlist(&self) -> Vec<Cid> {
-        self.wants().keys().cloned().collect()
+        self.inner.wants.list()
+    }
+}
+
+impl Session {
+    /// Whether the network is asked for what is not here.
+    #[must_use]
+    pub fn asks_network(&self) -> bool {
+        self.bitswap.is_some()
     }
 
-    async fn fetch(&self, cid: &Cid, reach: Reach) -> Result<Bytes, Error> {
-        if reach == Reach::Local || !self.inner.online {
-            return Err(Error::NotFound(cid.clone()));
+    /// How many blocks are worth being waited for at the same time.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.exchange.inner.bitswap.as_ref().map_or(1, bitswap::Handle::window)
+    }
+
+    /// The block of `cid`; as [`Exchange::get`].
+    ///
+    /// # Errors
+    /// As [`Exchange::get`].
+    pub async fn get(&self, cid: &Cid) -> Result<Bytes, Error> {
+        if let Some(data) = self.exchange.inner.store.get(cid)? {
+            return Ok(data);
         }
-        let _want = self.want(cid);
-        // Subscribed before looking again: what is stored in between is not missed.
-        let mut commits = self.inner.store.commits();
-        loop {
-            commits.mark_unchanged();
-            if let Some(data) = self.inner.store.get(cid)? {
-                return Ok(data);
-            }
-            if commits.changed().await.is_err() {
-                return Err(store::Error::Closed.into());
-            }
+        self.fetch(cid).await
+    }
+
+    /// The block of `cid`, which is most likely not here.
+    ///
+    /// # Errors
+    /// As [`Exchange::get`].
+    pub async fn fetch(&self, cid: &Cid) -> Result<Bytes, Error> {
+        let Some(bitswap) = &self.bitswap else { return Err(Error::NotFound(cid.clone())) };
+        // Peers may not answer for a block without bytes; Kubo never does.
+        if hash::verify(cid.hash(), &[]).unwrap_or_default() {
+            self.kept.put(Block { cid: cid.clone(), data: Bytes::new() }).await?;
+            return Ok(Bytes::new());
         }
-    }
-
-    fn want<'a>(&'a self, cid: &'a Cid) -> Want<'a> {
-        *self.wants().entry(cid.clone()).or_default() += 1;
-        Want { exchange: self, cid }
-    }
-
-    fn wants(&self) -> MutexGuard<'_, BTreeMap<Cid, usize>> {
-        // No code panics with the lock held; a poisoned map is a whole one.
-        self.inner.wants.lock().unwrap_or_else(PoisonError::into_inner)
+        let (reply, block) = oneshot::channel();
+        let id = self.exchange.inner.waiters.fetch_add(1, Ordering::Relaxed);
+        let session = Arc::as_ptr(bitswap) as usize;
+        let waiter = Waiter { id, session, cid: cid.clone(), kept: Arc::clone(&self.kept), reply };
+        self.exchange.inner.wants.add(waiter);
+        let _want = Want { session: self, hash: cid.hash().clone(), id };
+        // Noted before looking again: what is stored in between is not missed.
+        if let Some(data) = self.exchange.inner.store.get(cid)? {
+            return Ok(data);
+        }
+        bitswap.want(cid);
+        block.await.map_err(|_| store::Error::Closed)?
     }
 }
 
 impl Drop for Want<'_> {
     fn drop(&mut self) {
-        let mut wants = self.exchange.wants();
-        if let Some(count) = wants.get_mut(self.cid) {
-            *count -= 1;
-            if *count == 0 {
-                wants.remove(self.cid);
-            }
+        let Some(bitswap) = &self.session.bitswap else { return };
+        let session = Arc::as_ptr(bitswap) as usize;
+        if self.session.exchange.inner.wants.remove(&self.hash, self.id, session) {
+            bitswap.forget(&self.hash);
         }
     }
 }
@@ -143,8 +237,10 @@ impl Drop for Want<'_> {
 mod tests {
     use std::time::Duration;
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
-    use crate::ipld::{Block, codec, hash};
+    use crate::ipld::codec;
 
     fn raw(data: &'static [u8]) -> Block {
         let digest = hash::digest(hash::SHA2_256, data, None).unwrap();
@@ -154,7 +250,10 @@ mod tests {
     fn exchange(online: bool) -> (tempfile::TempDir, Exchange) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), store::Options::default()).unwrap();
-        (dir, Exchange::new(store, online))
+        let parts = bitswap::new(Arc::new(Served(store.clone())));
+        let exchange = Exchange::new(store, online.then_some(parts.handle));
+        tokio::spawn(exchange.service(parts.arrivals).run(CancellationToken::new()));
+        (dir, exchange)
     }
 
     #[tokio::test]
@@ -195,5 +294,31 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_millis(1), getting).await;
         assert!(waited.is_err());
         assert!(exchange.wantlist().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_block_without_bytes_is_known_and_stored() {
+        let (_dir, exchange) = exchange(true);
+        let empty = raw(b"");
+        assert_eq!(exchange.get(&empty.cid, Reach::Network).await.unwrap(), empty.data);
+        assert!(exchange.store().has(empty.cid.hash()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn two_who_want_the_same_get_it_and_one_that_gives_up_disturbs_nobody() {
+        let (_dir, exchange) = exchange(true);
+        let block = raw(b"shared");
+        let session = exchange.session(Reach::Network);
+        let (one, two) = (session.get(&block.cid), session.get(&block.cid));
+        tokio::pin!(one);
+        {
+            tokio::pin!(two);
+            let both = async { tokio::join!(one.as_mut(), two.as_mut()) };
+            assert!(tokio::time::timeout(Duration::from_millis(1), both).await.is_err());
+        }
+        assert_eq!(exchange.wantlist(), std::slice::from_ref(&block.cid));
+        let session = exchange.store().session();
+        session.put(block.clone()).await.unwrap();
+        assert_eq!(one.await.unwrap(), block.data);
     }
 }

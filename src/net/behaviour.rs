@@ -9,7 +9,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{connection_limits, identify, mdns, ping};
 use libp2p_identity::Keypair;
 
-use super::gossip;
+use super::{bitswap, gossip};
 
 /// The protocol version that Kubo tells.
 const PROTOCOL_VERSION: &str = "ipfs/0.1.0";
@@ -34,6 +34,8 @@ pub(super) struct Behaviour {
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) gossip: Toggle<gossip::Behaviour>,
+    /// Behind the limits: a connection that they refuse is none to it.
+    pub(super) bitswap: Toggle<bitswap::Behaviour>,
 }
 
 /// What the behaviour is made of.
@@ -43,11 +45,12 @@ pub(super) struct Parts<'a> {
     pub(super) connections_in_max: u32,
     pub(super) mdns: bool,
     pub(super) gossip: Option<gossip::Behaviour>,
+    pub(super) bitswap: Option<bitswap::Behaviour>,
 }
 
 impl Behaviour {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { keypair, agent, connections_in_max, mdns, gossip } = parts;
+        let Parts { keypair, agent, connections_in_max, mdns, gossip, bitswap } = parts;
         let identify =
             identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keypair)
                 .with_agent_version(agent.to_owned())
@@ -69,6 +72,7 @@ impl Behaviour {
             streams: libp2p_stream::Behaviour::new(),
             mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
             gossip: gossip.into(),
+            bitswap: bitswap.into(),
         }
     }
 }

@@ -12,6 +12,7 @@
 mod address;
 mod announce;
 mod behaviour;
+pub mod bitswap;
 mod complaints;
 mod dial;
 mod gate;
@@ -188,11 +189,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Network {
-    /// Binds the swarm addresses.
+    /// Binds the swarm addresses. With `bitswap` its streams are part of the connections.
     ///
     /// # Errors
     /// When one of them cannot be bound, or the key pair is of no use.
-    pub async fn start(options: Options) -> Result<(Self, Service), Error> {
+    pub async fn start(
+        options: Options,
+        bitswap: Option<bitswap::Behaviour>,
+    ) -> Result<(Self, Service), Error> {
         let bound = bind_all(&options.listen)?;
         let listening: Vec<Multiaddr> =
             bound.iter().map(|(socket, _)| multiaddr_of(*socket)).collect();
@@ -215,6 +219,7 @@ impl Network {
             connections_in_max: options.connections_in_max,
             mdns: options.mdns,
             gossip: gossip_behaviour,
+            bitswap,
         });
         let streams = behaviour.streams.new_control();
         let config =

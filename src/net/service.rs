@@ -168,6 +168,7 @@ impl Service {
             BehaviourEvent::Gossip(event) => {
                 self.with_gossip(|gossip, behaviour| gossip.event(behaviour, event));
             }
+            BehaviourEvent::Bitswap(never) => match never {},
         }
     }
 

@@ -31,7 +31,7 @@ fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
 
 async fn run(swarm_key: Option<[u8; 32]>) -> Running {
     let options = options(&["/ip4/127.0.0.1/tcp/0"], swarm_key);
-    let (network, service) = Network::start(options).await.unwrap();
+    let (network, service) = Network::start(options, None).await.unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(service.run(stop.clone()));
     Running { network, stop }
@@ -50,25 +50,25 @@ impl Running {
 
 #[tokio::test]
 async fn both_families_listen_on_one_port() {
-    let (four, _four) = Network::start(options(&["/ip4/0.0.0.0/tcp/0"], None)).await.unwrap();
+    let (four, _four) = Network::start(options(&["/ip4/0.0.0.0/tcp/0"], None), None).await.unwrap();
     let six = four.listening()[0].to_string().replace("/ip4/0.0.0.0", "/ip6/::");
-    let (six, _six) = Network::start(options(&[&six], None)).await.unwrap();
+    let (six, _six) = Network::start(options(&[&six], None), None).await.unwrap();
     assert_eq!(six.listening().len(), 1);
 }
 
 #[tokio::test]
 async fn what_is_listened_on_is_bound_and_what_cannot_be_is_passed_over() {
     let asked = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"];
-    let (network, _service) = Network::start(options(&asked, None)).await.unwrap();
+    let (network, _service) = Network::start(options(&asked, None), None).await.unwrap();
     let [address] = network.listening() else { panic!("{:?}", network.listening()) };
     assert_ne!(tcp_socket(address).unwrap().port(), 0);
-    let taken = Network::start(options(&[&address.to_string()], None)).await;
+    let taken = Network::start(options(&[&address.to_string()], None), None).await;
     assert!(matches!(taken, Err(Error::Listen { .. })));
 }
 
 #[tokio::test]
 async fn filters_and_peering_are_kept_once_each() {
-    let (network, _service) = Network::start(options(&[], None)).await.unwrap();
+    let (network, _service) = Network::start(options(&[], None), None).await.unwrap();
     let mask = Mask::parse("/ip4/10.0.0.0/ipcidr/8").unwrap();
     network.add_filter(mask);
     network.add_filter(mask);
@@ -209,7 +209,7 @@ async fn a_member_that_was_lost_is_dialled_until_it_is_back() {
     let one = run(Some([9; 32])).await;
     keep(&one);
     let mut lost = options(&["/ip4/127.0.0.1/tcp/0"], Some([9; 32]));
-    let (network, service) = Network::start(lost.clone()).await.unwrap();
+    let (network, service) = Network::start(lost.clone(), None).await.unwrap();
     let stop = CancellationToken::new();
     let running = tokio::spawn(service.run(stop.clone()));
     one.network.connect(network.peer_id(), network.announced()).await.unwrap();
@@ -222,7 +222,7 @@ async fn a_member_that_was_lost_is_dialled_until_it_is_back() {
     // It comes back at the same place and dials nobody.
     lost.listen = network.listening().to_vec();
     drop(network);
-    let (network, service) = Network::start(lost).await.unwrap();
+    let (network, service) = Network::start(lost, None).await.unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(service.run(stop.clone()));
     wait_for_peers(&one, 1).await;
@@ -253,7 +253,7 @@ async fn run_gossip() -> Running {
     let seen_ttl = Duration::from_secs(120);
     let mut options = options(&["/ip4/127.0.0.1/tcp/0"], Some([7; 32]));
     options.gossip = Some(GossipOptions { seen_ttl });
-    let (network, service) = Network::start(options).await.unwrap();
+    let (network, service) = Network::start(options, None).await.unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(service.run(stop.clone()));
     Running { network, stop }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
+use super::fetch::Ahead;
 use super::file::{FileBytes, Opened};
 use super::produce::produce;
 use super::{Error, Node, Reach};
@@ -64,10 +65,11 @@ impl Node {
         let mut first = None;
         let (mut offset, mut length) = (slice.offset, 0_u64);
         let wanted = slice.length.unwrap_or(u64::MAX);
+        let ahead = Ahead::new(self, reach);
         let paths = if wanted == 0 { &[] } else { paths };
         for path in paths {
             let cid = self.resolve_text(path).await?.cid;
-            let opened = self.open(&cid, reach).await?;
+            let opened = self.open(&cid, &ahead, Vec::new).await?;
             let size = match &opened {
                 Opened::File(file) => file.size(),
                 Opened::Symlink { target, .. } => target.len() as u64,
@@ -81,7 +83,7 @@ impl Node {
             let range = std::mem::take(&mut offset)..end;
             length += end - range.start;
             if first.is_none() {
-                first = Some(self.first(opened, range, reach).await?);
+                first = Some(self.first(opened, range, &ahead).await?);
             } else {
                 parts.push(Part { cid, range });
             }
@@ -89,12 +91,17 @@ impl Node {
                 break;
             }
         }
-        Ok(Cat { length, bytes: self.clone().concatenate(first, parts, reach) })
+        Ok(Cat { length, bytes: self.clone().concatenate(first, parts, ahead) })
     }
 
-    async fn first(&self, opened: Opened, range: Range<u64>, reach: Reach) -> Result<First, Error> {
+    async fn first(
+        &self,
+        opened: Opened,
+        range: Range<u64>,
+        ahead: &Ahead,
+    ) -> Result<First, Error> {
         let seeks = range.start > 0 && !range.is_empty();
-        let mut first = self.part(opened, range, reach)?;
+        let mut first = self.part(opened, range, ahead)?;
         if let First::Bytes(bytes) = &mut first
             && seeks
         {
@@ -104,9 +111,9 @@ impl Node {
         Ok(first)
     }
 
-    fn part(&self, opened: Opened, range: Range<u64>, reach: Reach) -> Result<First, Error> {
+    fn part(&self, opened: Opened, range: Range<u64>, ahead: &Ahead) -> Result<First, Error> {
         match opened {
-            Opened::File(file) => Ok(First::Bytes(file.read(self, range, reach)?)),
+            Opened::File(file) => Ok(First::Bytes(file.read(self, range, ahead)?)),
             Opened::Symlink { target, .. } => {
                 let bound = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(target.len());
                 Ok(First::Target(target.slice(bound(range.start)..bound(range.end))))
@@ -119,7 +126,7 @@ impl Node {
         self,
         first: Option<First>,
         parts: Vec<Part>,
-        reach: Reach,
+        ahead: Ahead,
     ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
         produce(PIECES_AHEAD, move |sink| async move {
             let mut part = first;
@@ -135,8 +142,8 @@ impl Node {
                     }
                 }
                 let Some(Part { cid, range }) = parts.next() else { return Ok(()) };
-                let opened = self.open(&cid, reach).await?;
-                part = Some(self.part(opened, range, reach)?);
+                let opened = self.open(&cid, &ahead, Vec::new).await?;
+                part = Some(self.part(opened, range, &ahead)?);
             }
         })
     }

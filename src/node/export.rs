@@ -6,6 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
+use super::fetch::Ahead;
 use super::produce::{Sink, produce};
 use super::walk::{Seen, Step, Walk};
 use super::{Error, Node, Reach, blocking};
@@ -52,6 +53,8 @@ impl Node {
         let node = self.clone();
         produce(PIECES_AHEAD, move |pieces| async move {
             pieces.send(car::header(std::slice::from_ref(&root)).into()).await;
+            let reach = if let Scope::Whole(reach) = scope { reach } else { Reach::Local };
+            let ahead = Ahead::new(&node, reach);
             let mut export = Export::new(node.store().clone(), root, scope, pieces);
             loop {
                 let end;
@@ -65,8 +68,10 @@ impl Node {
                     }
                 };
                 waiting(at);
-                let Scope::Whole(reach) = scope else { return Ok(()) };
-                if let Err(error) = node.exchange().ensure(&cid, reach).await {
+                if scope == Scope::Local {
+                    return Ok(());
+                }
+                if let Err(error) = ahead.get(&cid, || export.walk.upcoming()).await {
                     return Err(export.failed(cid, error.into()));
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! A file is read in batches on the blocking pool, straight from the store; one batch is read
 //! ahead of the reader and no more, so that a reader that stands still costs two batches. Blocks
-//! that are absent are fetched one by one through the exchange.
+//! that are absent are fetched along with those that come after them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream};
 use tokio::task::JoinHandle;
 
-use super::{Error, Node, Reach};
-use crate::exchange;
+use super::fetch::{Ahead, Upcoming};
+use super::{Error, Node};
 use crate::ipld::{self, Cid, codec};
 use crate::store::Store;
 use crate::unixfs::data::{Kind, Stat};
@@ -89,13 +89,18 @@ pub(crate) fn look(cid: &Cid, block: &Bytes) -> Result<Look, Error> {
 }
 
 impl Node {
-    /// Opens what a CID is the root of.
-    pub(crate) async fn open(&self, cid: &Cid, reach: Reach) -> Result<Opened, Error> {
-        let block = self.exchange().get(cid, reach).await?;
+    /// Opens what a CID is the root of; `upcoming` is what is needed next.
+    pub(crate) async fn open(
+        &self,
+        cid: &Cid,
+        ahead: &Ahead,
+        upcoming: impl FnOnce() -> Vec<Upcoming>,
+    ) -> Result<Opened, Error> {
+        let block = ahead.get(cid, upcoming).await?;
         match look(cid, &block)? {
             Look::Opened(opened) => Ok(opened),
             Look::Instead(child) => {
-                let block = self.exchange().get(&child, reach).await?;
+                let block = ahead.get(&child, Vec::new).await?;
                 match look(&child, &block)? {
                     Look::Opened(opened @ Opened::File(_)) => Ok(opened),
                     Look::Opened(Opened::Directory(_)) => Err(ReadError::IsDirectory.into()),
@@ -124,7 +129,7 @@ impl File {
         &self,
         node: &Node,
         range: Range<u64>,
-        reach: Reach,
+        ahead: &Ahead,
     ) -> Result<FileBytes, Error> {
         let mut reader = FileReader::new(&self.cid, &self.root, range)?;
         let mut ready = VecDeque::new();
@@ -136,14 +141,14 @@ impl File {
                 FileStep::Need(_) => break Next::Reading(start_batch(node, reader)),
             }
         };
-        Ok(FileBytes { node: node.clone(), reach, ready, failed: None, next })
+        Ok(FileBytes { node: node.clone(), ahead: ahead.clone(), ready, failed: None, next })
     }
 }
 
 /// The bytes of a file, in pieces as large as its blocks.
 pub(crate) struct FileBytes {
     node: Node,
-    reach: Reach,
+    ahead: Ahead,
     ready: VecDeque<Bytes>,
     /// To be said when `ready` is empty.
     failed: Option<Error>,
@@ -200,31 +205,19 @@ fn read_batch(store: &Store, mut reader: FileReader) -> Batch {
     Batch { reader, pieces, end }
 }
 
-/// Fetches a block below the root of a file; a block that nobody has gets the text that Kubo has
-/// for those below the root.
-async fn fetch(
-    node: Node,
-    mut reader: FileReader,
-    cid: Cid,
-    reach: Reach,
-) -> Result<FileReader, Error> {
-    let block = node.get_below(&cid, reach).await?;
+/// Subtrees that a file names at a time.
+const NAMED_MAX: usize = 1024;
+
+/// Fetches a block below the root of a file.
+async fn fetch(ahead: Ahead, mut reader: FileReader, cid: Cid) -> Result<FileReader, Error> {
+    let upcoming = || {
+        let upcoming = reader.upcoming().take(NAMED_MAX);
+        upcoming.map(|(cid, whole)| Upcoming { cid: cid.clone(), whole }).collect()
+    };
+    let block = ahead.get_below(&cid, upcoming).await?;
     reader.supply(&block)?;
     Ok(reader)
 }
-
-impl Node {
-    /// Gets a block below another one; that nobody has it is said in Kubo's words for those.
-    pub(crate) async fn get_below(&self, cid: &Cid, reach: Reach) -> Result<Bytes, Error> {
-        self.exchange().get(cid, reach).await.map_err(|error| match error {
-            exchange::Error::NotFound(_) => Error::failed(FETCH_ALL),
-            error => error.into(),
-        })
-    }
-}
-
-/// What Kubo says of an absent block that is not the root of what was asked for.
-pub(crate) const FETCH_ALL: &str = "failed to fetch all nodes";
 
 impl FileBytes {
     /// Waits until the first bytes are there.
@@ -271,7 +264,7 @@ impl FileBytes {
             Ok(End::Full) => self.next = Next::Reading(start_batch(&self.node, reader)),
             Ok(End::Done) => {}
             Ok(End::Missing(cid)) => {
-                let fetch = fetch(self.node.clone(), reader, cid, self.reach);
+                let fetch = fetch(self.ahead.clone(), reader, cid);
                 self.next = Next::Fetching(Box::pin(fetch));
             }
             Err(error) => self.failed = Some(error),

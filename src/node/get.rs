@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt as _};
 
 use bytes::Bytes;
 
+use super::fetch::Ahead;
 use super::file::Opened;
 use super::produce::produce;
 use super::{Error, Node, Reach};
@@ -58,7 +59,8 @@ impl Node {
         let name = path.text().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let name = name.as_bytes().to_vec();
         let cid = self.resolve(&path).await?.cid;
-        let opened = self.open(&cid, reach).await?;
+        let ahead = Ahead::new(self, reach);
+        let opened = self.open(&cid, &ahead, Vec::new).await?;
         let length = match &opened {
             Opened::File(file) => file.size(),
             Opened::Directory(directory) => directory.dag_size,
@@ -72,10 +74,10 @@ impl Node {
             let mut pack = Pack::new(sink, packing.gzip);
             match packing.tar {
                 Some(format) => {
-                    Walk::new(node, format, reach, name).run(opened, &mut pack).await?;
+                    Walk::new(node, format, ahead, name).run(opened, &mut pack).await?;
                     pack.copy(&tar::END).await?;
                 }
-                None => content(&node, opened, reach, &mut pack).await?,
+                None => content(&node, opened, &ahead, &mut pack).await?,
             }
             pack.finish().await
         });
@@ -84,10 +86,10 @@ impl Node {
 }
 
 /// The bare content of a file, or the target of a symbolic link.
-async fn content(node: &Node, opened: Opened, reach: Reach, pack: &mut Pack) -> Result<(), Error> {
+async fn content(node: &Node, opened: Opened, ahead: &Ahead, pack: &mut Pack) -> Result<(), Error> {
     match opened {
         Opened::File(file) => {
-            let mut bytes = file.read(node, 0..u64::MAX, reach)?;
+            let mut bytes = file.read(node, 0..u64::MAX, ahead)?;
             while let Some(piece) = bytes.next().await {
                 pack.push(piece?).await?;
             }

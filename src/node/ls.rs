@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 
 use super::blocking::blocking;
+use super::fetch::{Ahead, Upcoming};
 use super::{Error, Node, Reach};
 use crate::ipld::{self, Cid, PbLink, codec};
 use crate::store::Store;
@@ -82,17 +83,18 @@ impl Node {
         reach: Reach,
     ) -> Result<impl Stream<Item = Result<Vec<Entry>, Error>> + Send + use<>, Error> {
         let cid = self.resolve_text(path).await?.cid;
-        let block = self.exchange().get(&cid, reach).await?;
+        let ahead = Ahead::new(self, reach);
+        let block = ahead.get(&cid, Vec::new).await?;
         let source = source(&cid, &block)?;
-        let node = self.clone();
+        let (node, shards) = (self.clone(), ahead.clone());
         let batches = stream::unfold(Some(source), move |source| {
-            let node = node.clone();
-            async move { node.next_batch(source?, reach).await }
+            let (node, ahead) = (node.clone(), shards.clone());
+            async move { node.next_batch(source?, &ahead).await }
         });
         let node = self.clone();
         let entries = batches.map(move |links| {
-            let node = node.clone();
-            async move { node.entries(links?, look, reach).await }
+            let (node, ahead) = (node.clone(), ahead.clone());
+            async move { node.entries(links?, look, &ahead).await }
         });
         Ok(entries.buffered(BATCHES_AHEAD))
     }
@@ -100,7 +102,7 @@ impl Node {
     async fn next_batch(
         &self,
         mut source: Source,
-        reach: Reach,
+        ahead: &Ahead,
     ) -> Option<(Result<Vec<PbLink>, Error>, Option<Source>)> {
         loop {
             let store = self.store().clone();
@@ -115,7 +117,11 @@ impl Node {
                 End::Done => return Some((Ok(batch.links), None)),
                 End::Missing(shard) if batch.links.is_empty() => {
                     let Source::Directory(listing) = &mut source else { return None };
-                    let block = self.get_below(&shard, reach).await;
+                    let upcoming = || {
+                        let shards = listing.upcoming().take(BATCH_ENTRIES);
+                        shards.map(Upcoming::alone).collect()
+                    };
+                    let block = ahead.get_below(&shard, upcoming).await;
                     let supplied =
                         block.and_then(|block| listing.supply(&block).map_err(Error::from));
                     if let Err(error) = supplied {
@@ -133,16 +139,18 @@ impl Node {
         &self,
         links: Vec<PbLink>,
         look: bool,
-        reach: Reach,
+        ahead: &Ahead,
     ) -> Result<Vec<Entry>, Error> {
         if !look {
             return Ok(links.into_iter().map(|link| unseen(link).0).collect());
         }
         let store = self.store().clone();
         let (mut entries, missing, failed) = blocking(move || Ok(see(&store, links))).await?;
+        let wanted = missing.iter().filter_map(|at| entries.get(*at));
+        let mut named: Vec<Upcoming> = wanted.map(|entry| Upcoming::alone(&entry.cid)).collect();
         for at in missing {
             let Some(entry) = entries.get_mut(at) else { continue };
-            let block = self.exchange().get(&entry.cid, reach).await?;
+            let block = ahead.get(&entry.cid, || std::mem::take(&mut named)).await?;
             describe(entry, &block)?;
         }
         failed.map_or(Ok(entries), Err)

@@ -4,6 +4,7 @@
 
 mod about;
 pub mod add;
+mod bitswap;
 pub mod block;
 mod blocking;
 pub mod cat;
@@ -11,6 +12,7 @@ pub mod dag;
 pub mod dag_stat;
 mod error;
 pub mod export;
+mod fetch;
 mod file;
 mod first_start;
 pub mod get;

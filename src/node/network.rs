@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, Membership, Node, members, pubsub};
 use crate::config::Config;
 use crate::db::Db;
-use crate::net::{self, Announce, Keeper, Mask, Multiaddr, Network, PeerId, Watermarks};
+use crate::net::{self, Announce, Keeper, Mask, Multiaddr, Network, PeerId, Watermarks, bitswap};
 use crate::repo::Identity;
 
 /// Connections that others opened, at once: what Kubo allows at least.
@@ -33,6 +33,7 @@ pub(super) struct Start<'a> {
     pub(super) membership: &'a Membership,
     pub(super) db: &'a Db,
     pub(super) pubsub: pubsub::Flags,
+    pub(super) bitswap: Option<bitswap::Behaviour>,
 }
 
 impl Start<'_> {
@@ -41,11 +42,13 @@ impl Start<'_> {
     /// # Errors
     /// When the config names what is none, or an address cannot be bound.
     pub(super) async fn start(
-        self,
+        mut self,
         tasks: &mut Tasks,
         shutdown: &CancellationToken,
     ) -> Result<Network, Error> {
-        let (network, service) = Network::start(self.options()?).await.map_err(Error::failed)?;
+        let bitswap = self.bitswap.take();
+        let started = Network::start(self.options()?, bitswap).await;
+        let (network, service) = started.map_err(Error::failed)?;
         let stop = shutdown.clone();
         tasks.spawn(async move {
             service.run(stop).await;

@@ -10,6 +10,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use indexmap::IndexSet;
+
+use super::fetch::{Fetched, Fetcher};
 use super::{Error, Node, Reach, blocking};
 use crate::ipld::{Cid, hash, links};
 use crate::pins::{self, Mode, Pin, Update};
@@ -176,32 +179,81 @@ impl Node {
     ) -> Result<(), Error> {
         let mut roots = vec![root.clone()];
         let mut marks = Marks::default();
+        let (mut fetcher, mut is_first) = (None, true);
         while !roots.is_empty() {
             let stop = Stop::default();
             let walk = Protection {
                 store: self.store().clone(),
                 session: Arc::clone(session),
-                progress: progress.cloned(),
+                // What is walked again has been counted.
+                progress: progress.cloned().filter(|_| is_first),
                 stop: stop.flag(),
             };
             let from = std::mem::take(&mut roots);
             let (walked, problems) = blocking(move || walk.run(&from, marks)).await?;
             marks = walked;
+            let mut missing = IndexSet::new();
             for problem in problems {
-                let cid = match problem {
-                    Problem::Missing(cid) => cid,
+                match problem {
+                    Problem::Missing(cid) => drop(missing.insert(cid)),
                     Problem::Unreadable(_, error) => return Err(error.into()),
-                };
-                let block = self.get_block(&cid, Reach::Network).await?;
-                self.protect(&cid, session, Reach::Network).await?;
-                if let Some(progress) = progress {
-                    progress.count(block.len() as u64);
                 }
-                // The walk has marked the node itself; what it links to is where it goes on.
-                roots.extend(links(cid.codec(), &block)?);
+            }
+            let fetcher =
+                fetcher.get_or_insert_with(|| Fetcher::keeping(self, Arc::clone(session)));
+            fetcher.come_again(&missing);
+            // What is below what has come, and was here already, is where the walk goes on.
+            for cid in self.fetch_all(fetcher, progress).await? {
+                if missing.contains(&cid) {
+                    // It was being deleted, or came meanwhile. The walk has marked the node itself.
+                    roots.extend(self.protect_node(&cid, session, progress).await?);
+                } else {
+                    roots.push(cid);
+                }
+            }
+            if fetcher.take_forgotten() {
+                (roots, marks, is_first) = (vec![root.clone()], Marks::default(), false);
             }
         }
         Ok(())
+    }
+
+    /// Keeps one block from the collector; returns what it links to.
+    async fn protect_node(
+        &self,
+        cid: &Cid,
+        session: &Session,
+        progress: Option<&Progress>,
+    ) -> Result<Vec<Cid>, Error> {
+        let block = self.get_block(cid, Reach::Network).await?;
+        self.protect(cid, session, Reach::Network).await?;
+        if let Some(progress) = progress {
+            progress.count(block.len() as u64);
+        }
+        Ok(links(cid.codec(), &block)?)
+    }
+
+    /// Fetches all that is named to a fetcher; returns what was here.
+    async fn fetch_all(
+        &self,
+        fetcher: &mut Fetcher,
+        progress: Option<&Progress>,
+    ) -> Result<Vec<Cid>, Error> {
+        let mut here = Vec::new();
+        while let Some(fetched) = fetcher.next().await {
+            match fetched {
+                Fetched::Came(cid, data) => {
+                    // A block that is no block of its codec cannot be pinned.
+                    links(cid.codec(), &data)?;
+                    if let Some(progress) = progress {
+                        progress.count(data.len() as u64);
+                    }
+                }
+                Fetched::Here(cid) => here.push(cid),
+                Fetched::Failed(error) => return Err(error.into()),
+            }
+        }
+        Ok(here)
     }
 
     /// Removes a pin.

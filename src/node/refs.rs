@@ -14,6 +14,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::Instant;
 
 use super::blocking::blocking;
+use super::fetch::{Ahead, Upcoming};
 use super::produce::{Sink, produce};
 use super::{Error, Node, Reach};
 use crate::ipld::{Cid, PbNode, codec};
@@ -23,6 +24,8 @@ use crate::store::Store;
 const SLICE_LINKS: usize = 1024;
 /// Links held for the nodes on the way down: about 64 MiB.
 const HELD_LINKS_MAX: usize = 1 << 20;
+/// Links that a walk names at a time, to be fetched.
+const NAMED_MAX: usize = 1024;
 /// Slices ahead of a slow reader.
 const SLICES_AHEAD: usize = 1;
 
@@ -71,8 +74,9 @@ impl Node {
         let node = self.clone();
         let events = produce(SLICES_AHEAD, move |sink| async move {
             let mut walk = Walk::new(refs);
+            let ahead = Ahead::new(&node, reach);
             for root in roots {
-                let listed = node.refs_of(&mut walk, root, reach, &sink);
+                let listed = node.refs_of(&mut walk, root, &ahead, &sink);
                 let done = match due {
                     None => listed.await,
                     Some(due) if due <= Instant::now() => Err(late()),
@@ -94,11 +98,11 @@ impl Node {
         &self,
         walk: &mut Walk,
         root: Cid,
-        reach: Reach,
+        ahead: &Ahead,
         sink: &Sink<RefEvent>,
     ) -> Result<(), Error> {
         // The root is an error of its own, in the words for a block that was asked for.
-        self.exchange().ensure(&root, reach).await?;
+        ahead.get(&root, Vec::new).await?;
         walk.begin(root);
         loop {
             let (store, mut own) = (self.store().clone(), std::mem::take(walk));
@@ -114,7 +118,7 @@ impl Node {
             match slice.end {
                 End::More => {}
                 End::Done => return Ok(()),
-                End::Missing(cid) => drop(self.get_below(&cid, reach).await?),
+                End::Missing(cid) => drop(ahead.get_below(&cid, || walk.upcoming()).await?),
                 End::Failed(error) => return Err(error),
             }
         }
@@ -248,6 +252,18 @@ impl Walk {
             refs.push(Ref { from, to, name });
         }
         Ok(None)
+    }
+
+    /// What comes after the link where the walk stands, as far as known. Blocks at the greatest
+    /// depth are needed, too: a link is listed when its block is there.
+    fn upcoming(&self) -> Vec<Upcoming> {
+        let is_deep = self.refs.is_some_and(|refs| refs.depth_max.is_none());
+        let rest = self.stack.iter().rev().flat_map(|frame| {
+            let links = frame.links.as_deref().unwrap_or_default();
+            links.get(frame.position..).unwrap_or_default()
+        });
+        let named = rest.take(NAMED_MAX);
+        named.map(|(cid, _)| Upcoming { cid: cid.clone(), whole: is_deep }).collect()
     }
 
     fn hold(&mut self, links: Vec<(Cid, Bytes)>) {

@@ -11,11 +11,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Membership, Node, Parts, first_start, members, names, network, pubsub, records,
+    Error, Membership, Node, Parts, bitswap, first_start, members, names, network, pubsub, records,
     republish, version,
 };
 use crate::db::Db;
-use crate::exchange::Exchange;
 use crate::pins;
 use crate::repo::Repo;
 use crate::store::{self, Store};
@@ -72,6 +71,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         true => None,
         false => Some(Membership::of(&repo, options.public)?),
     };
+    let (exchange, bitswap) = bitswap::start(store, membership.is_some(), &mut tasks, &shutdown);
     let network = match &membership {
         None => None,
         Some(membership) => {
@@ -83,6 +83,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
                 membership,
                 db: &db,
                 pubsub: pubsub::Flags { pubsub: options.pubsub, ipns },
+                bitswap,
             };
             Some(start.start(&mut tasks, &shutdown).await?)
         }
@@ -92,7 +93,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let node = Node::new(Parts {
         repo,
         identity,
-        exchange: Exchange::new(store, network.is_some()),
+        exchange,
         db,
         names: names::State::new(ipns_pubsub),
         network,

@@ -3,6 +3,7 @@
 //! Joins [`super::walk`] with the store and the exchange. Owns nothing; a dropped walk leaves nothing
 //! but the blocks it has fetched.
 
+use super::fetch::Ahead;
 use super::walk::{Step, Walk};
 use super::{Error, Node, Reach, blocking};
 use crate::ipld::Cid;
@@ -31,7 +32,7 @@ enum End {
 #[derive(Debug)]
 pub(crate) struct Traversal {
     node: Node,
-    reach: Reach,
+    ahead: Ahead,
     /// `None` while a slice runs, and for ever after if it was dropped then.
     walk: Option<Walk>,
     missing: Option<Cid>,
@@ -43,8 +44,8 @@ impl Traversal {
     /// A traversal from `root`.
     pub(crate) fn new(node: &Node, root: Cid, reach: Reach) -> Self {
         let walk = Some(Walk::new(root));
-        let node = node.clone();
-        Self { node, reach, walk, missing: None, failed: None, done: false }
+        let (node, ahead) = (node.clone(), Ahead::new(node, reach));
+        Self { node, ahead, walk, missing: None, failed: None, done: false }
     }
 
     /// The next visits, in order; `None` at the end. Fetches what is absent, or fails with its
@@ -55,7 +56,9 @@ impl Traversal {
                 return Err(error);
             }
             if let Some(cid) = self.missing.take() {
-                self.node.get_block(&cid, self.reach).await?;
+                let walk = &self.walk;
+                let upcoming = || walk.as_ref().map(Walk::upcoming).unwrap_or_default();
+                self.ahead.get(&cid, upcoming).await?;
             }
             let walk = match self.walk.take() {
                 Some(walk) if !self.done => walk,

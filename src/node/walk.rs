@@ -12,10 +12,14 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
+use super::fetch::Upcoming;
 use crate::ipld::Cid;
 
 /// Links kept in memory for the nodes between the root and the current one: about 64 MiB.
 const HELD_LINKS_MAX: usize = 1 << 20;
+
+/// CIDs that a walk names at a time, to be fetched.
+const NAMED_MAX: usize = 1024;
 
 /// What a step of a [`Walk`] came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +98,16 @@ impl Walk {
         self.stack.iter().map(|frame| (&frame.cid, frame.position.saturating_sub(1)))
     }
 
+    /// What comes after the CID that the last step named, in order, as far as known.
+    pub(crate) fn upcoming(&self) -> Vec<Upcoming> {
+        let rest = self.stack.iter().rev().flat_map(|frame| {
+            let links = frame.links.as_deref().unwrap_or_default();
+            links.get(frame.position..).unwrap_or_default()
+        });
+        let new = rest.filter(|cid| !self.seen.contains(cid));
+        new.take(NAMED_MAX).map(Upcoming::whole).collect()
+    }
+
     fn push(&mut self, cid: Cid, links: Vec<Cid>) {
         self.held += links.len();
         self.stack.push(Frame { cid, links: Some(links), position: 0 });
@@ -124,6 +138,12 @@ impl Seen {
     pub(crate) fn insert(&mut self, cid: &Cid) -> bool {
         let key = self.key(cid);
         self.set.insert(key)
+    }
+
+    /// Removes a CID.
+    pub(crate) fn remove(&mut self, cid: &Cid) {
+        let key = self.key(cid);
+        self.set.remove(&key);
     }
 
     /// Whether it has been added.

@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gc", &["config", "db", "ipld", "pins", "store"]),
     // L1
     ("pins", &["db", "ipld", "store"]),
-    ("exchange", &["ipld", "store"]),
+    ("exchange", &["ipld", "net", "store"]),
     // L0
     ("repo", &["config", "ipld"]),
     ("net", &["config", "ipld", "ipns"]),

@@ -7,9 +7,6 @@ use super::{CidEncoder, Error, Reply, Request, Value};
 use crate::config::bytes;
 use crate::node::Node;
 
-/// No bitswap message has been sent or received: there is no transport yet.
-const NONE: u64 = 0;
-
 #[derive(Debug, Serialize)]
 #[serde(rename = "bitswap.Stat", rename_all = "PascalCase")]
 struct Stat {
@@ -112,16 +109,17 @@ pub(super) async fn stat(request: Request) -> Result<Reply, Error> {
         human: request.options.bool("human"),
     };
     let wantlist = request.node.wantlist().into_iter().map(Link::from).collect();
+    let stat = request.node.bitswap_stat()?;
     Ok(Reply::one(Stat {
         wantlist,
-        peers: Vec::new(),
-        blocks_received: NONE,
-        data_received: NONE,
-        dup_blks_received: NONE,
-        dup_data_received: NONE,
-        messages_received: NONE,
-        blocks_sent: NONE,
-        data_sent: NONE,
+        peers: stat.partners,
+        blocks_received: stat.blocks_received,
+        data_received: stat.data_received,
+        dup_blks_received: stat.dup_blocks_received,
+        dup_data_received: stat.dup_data_received,
+        messages_received: stat.messages_received,
+        blocks_sent: stat.blocks_sent,
+        data_sent: stat.data_sent,
         options,
     }))
 }
@@ -132,8 +130,11 @@ pub(super) async fn wantlist(request: Request) -> Result<Reply, Error> {
     let keys = match request.options.opt_string("peer") {
         Some(peer) => {
             let peer = Node::parse_peer_id(peer)?;
-            let own = peer == request.node.peer_id();
-            own.then(|| request.node.wantlist())
+            if peer == request.node.peer_id() {
+                Some(request.node.wantlist())
+            } else {
+                request.node.wantlist_of(&peer)?
+            }
         }
         None => Some(request.node.wantlist()),
     };
@@ -145,5 +146,12 @@ pub(super) async fn wantlist(request: Request) -> Result<Reply, Error> {
 pub(super) async fn ledger(request: Request) -> Result<Reply, Error> {
     request.node.require_online()?;
     let peer = Node::parse_peer_id(request.arg(0))?;
-    Ok(Reply::one(Ledger { peer, value: 0.0, sent: NONE, recv: NONE, exchanged: NONE }))
+    let ledger = request.node.bitswap_ledger(&peer)?;
+    Ok(Reply::one(Ledger {
+        peer,
+        value: ledger.debt_ratio,
+        sent: ledger.sent,
+        recv: ledger.received,
+        exchanged: ledger.exchanged,
+    }))
 }

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::super::blocking::blocking;
+use super::super::fetch::{Ahead, Upcoming};
 use super::super::file::{Directory, File, Look, Opened, look};
-use super::super::{Error, Node, Reach};
+use super::super::{Error, Node};
 use super::pack::Pack;
 use crate::ipld::quote::quote;
 use crate::ipld::{Cid, PbLink};
@@ -23,6 +24,8 @@ const AHEAD_ENTRIES: usize = 64;
 const AHEAD_BYTES: usize = 512 * 1024;
 /// Directories one inside the other; no file system takes half as many.
 const DEPTH_MAX: usize = 4096;
+/// Entries that a directory names at a time, to be fetched.
+const NAMED_MAX: usize = 1024;
 /// Links that the open directories may hold together, and symbolic links seen in them.
 const LINKS_MAX: usize = 1 << 20;
 
@@ -63,7 +66,7 @@ struct Frame {
 pub(super) struct Walk {
     node: Node,
     format: Format,
-    reach: Reach,
+    ahead: Ahead,
     /// The path of the entry that is being written.
     path: Vec<u8>,
     root_len: usize,
@@ -75,10 +78,10 @@ pub(super) struct Walk {
 
 impl Walk {
     /// An archive whose root has this name.
-    pub(super) fn new(node: Node, format: Format, reach: Reach, name: Vec<u8>) -> Self {
+    pub(super) fn new(node: Node, format: Format, ahead: Ahead, name: Vec<u8>) -> Self {
         let (root_len, hasher) = (name.len(), RandomState::new());
         let (frames, opened) = (Vec::new(), VecDeque::new());
-        Self { node, format, reach, path: name, root_len, frames, opened, hasher }
+        Self { node, format, ahead, path: name, root_len, frames, opened, hasher }
     }
 
     /// Writes the entries of `root` and everything below it.
@@ -95,7 +98,10 @@ impl Walk {
             };
             let opened = match opened? {
                 Some(opened) => opened,
-                None => self.node.open(&link.cid, self.reach).await?,
+                None => {
+                    let ahead = self.ahead.clone();
+                    self.node.open(&link.cid, &ahead, || self.upcoming()).await?
+                }
             };
             self.enter_name(&link.name.unwrap_or_default(), &opened)?;
             self.entry(opened, pack).await?;
@@ -169,7 +175,7 @@ impl Walk {
         let size = file.size();
         let mode = file.stat.mode.unwrap_or(0o644);
         self.header(Kind::File { size }, mode, file.stat, pack).await?;
-        let mut bytes = file.read(&self.node, 0..u64::MAX, self.reach)?;
+        let mut bytes = file.read(&self.node, 0..u64::MAX, &self.ahead)?;
         let mut written = 0;
         while let Some(piece) = bytes.next().await {
             let piece = piece?;
@@ -197,6 +203,16 @@ impl Walk {
         pack.append(|out| tar::append_header(&entry, self.format, out)).await
     }
 
+    /// What is written after the current entry, as far as known.
+    fn upcoming(&self) -> Vec<Upcoming> {
+        let opened = self.opened.iter().map(|(link, _)| &link.cid);
+        let frames = self.frames.iter().rev().flat_map(|frame| {
+            let waiting = frame.waiting.iter().map(|link| &link.cid);
+            waiting.chain(frame.listing.iter().flat_map(Listing::rest))
+        });
+        opened.chain(frames).take(NAMED_MAX).map(Upcoming::whole).collect()
+    }
+
     /// Opens the next entries of the innermost directory.
     async fn open_ahead(&mut self) -> Result<(), Error> {
         loop {
@@ -208,7 +224,8 @@ impl Walk {
             let missing = ahead.missing.take().filter(|_| ahead.opened.is_empty());
             listing = ahead.listing;
             if let Some(shard) = &missing {
-                let block = self.node.exchange().get(shard, self.reach).await?;
+                let upcoming = || listing.rest().take(NAMED_MAX).map(Upcoming::whole).collect();
+                let block = self.ahead.get(shard, upcoming).await?;
                 listing.supply(&block)?;
             }
             if let Some(frame) = self.frames.last_mut() {
@@ -226,7 +243,7 @@ impl Walk {
 }
 
 /// Entries that were opened on another thread.
-struct Ahead {
+struct OpenedAhead {
     listing: Listing,
     waiting: VecDeque<PbLink>,
     opened: VecDeque<(PbLink, Result<Option<Opened>, Error>)>,
@@ -235,7 +252,7 @@ struct Ahead {
     failed: Option<Error>,
 }
 
-fn open_ahead(store: &Store, mut listing: Listing, mut waiting: VecDeque<PbLink>) -> Ahead {
+fn open_ahead(store: &Store, mut listing: Listing, mut waiting: VecDeque<PbLink>) -> OpenedAhead {
     let mut opened = VecDeque::new();
     let (mut bytes, mut missing, mut failed) = (0, None, None);
     while opened.len() < AHEAD_ENTRIES && bytes < AHEAD_BYTES {
@@ -264,7 +281,7 @@ fn open_ahead(store: &Store, mut listing: Listing, mut waiting: VecDeque<PbLink>
         });
         opened.push_back((link, found));
     }
-    Ahead { listing, waiting, opened, missing, failed }
+    OpenedAhead { listing, waiting, opened, missing, failed }
 }
 
 enum Next {

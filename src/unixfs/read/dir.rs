@@ -131,6 +131,16 @@ impl Listing {
         self.open.iter().map(Vec::len).sum()
     }
 
+    /// Everything that the listing comes to, entries and shards, in order, as far as known.
+    pub fn rest(&self) -> impl Iterator<Item = &Cid> {
+        self.open.iter().rev().flat_map(|items| {
+            items.iter().rev().map(|item| match item {
+                Item::Shard(cid) => cid,
+                Item::Entry(link) => &link.cid,
+            })
+        })
+    }
+
     /// The shards that will be needed after the one asked for, in order, as far as known.
     pub fn upcoming(&self) -> impl Iterator<Item = &Cid> {
         self.open.iter().rev().flat_map(|items| {

@@ -91,14 +91,15 @@ impl FileReader {
         }
     }
 
-    /// The blocks that will be needed after the one asked for, in order, as far as known; their
-    /// sizes are those of the bytes below them.
-    pub fn upcoming(&self) -> impl Iterator<Item = (&Cid, Option<u64>)> {
-        let end = self.range.end;
+    /// The blocks that will be needed after the one asked for, in order, as far as known, and
+    /// whether all that is below each is sure to be needed, too.
+    pub fn upcoming(&self) -> impl Iterator<Item = (&Cid, bool)> {
+        let Range { start, end } = self.range;
         let waiting = self.waiting.iter().rev();
-        waiting
-            .take_while(move |next| next.size.is_none() || next.at < end)
-            .map(|next| (&next.cid, next.size))
+        waiting.take_while(move |next| next.size.is_none() || next.at < end).map(move |next| {
+            let last = next.size.map_or(u64::MAX, |size| next.at.saturating_add(size));
+            (&next.cid, next.at >= start && last <= end)
+        })
     }
 
     /// Takes the block that was asked for.

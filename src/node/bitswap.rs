@@ -1,0 +1,127 @@
+//! The exchange of blocks with peers: its tasks, and what the RPC shows of it.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::network::Tasks;
+use super::{Error, Node};
+use crate::exchange::{Exchange, Served};
+use crate::ipld::Cid;
+use crate::net::bitswap::{self, Behaviour, Handle};
+use crate::net::{PeerId, parse_peer_id};
+use crate::store::Store;
+
+/// What was exchanged with all peers since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BitswapStat {
+    /// Peers that want something of this node, sorted by name.
+    pub partners: Vec<String>,
+    /// Blocks that came, wanted or not.
+    pub blocks_received: u64,
+    /// Their bytes.
+    pub data_received: u64,
+    /// Blocks that came and were here already.
+    pub dup_blocks_received: u64,
+    /// Their bytes.
+    pub dup_data_received: u64,
+    /// Messages that came.
+    pub messages_received: u64,
+    /// Blocks sent.
+    pub blocks_sent: u64,
+    /// Their bytes.
+    pub data_sent: u64,
+}
+
+/// What was exchanged with one peer since it connected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BitswapLedger {
+    /// How much more it got than gave.
+    pub debt_ratio: f64,
+    /// Bytes of blocks sent to it.
+    pub sent: u64,
+    /// Bytes of wanted blocks that came from it.
+    pub received: u64,
+    /// Number of those blocks.
+    pub exchanged: u64,
+}
+
+/// Starts the exchange over a store, and what is to be part of the swarm where the node is online.
+pub(super) fn start(
+    store: Store,
+    is_online: bool,
+    tasks: &mut Tasks,
+    shutdown: &CancellationToken,
+) -> (Exchange, Option<Behaviour>) {
+    if !is_online {
+        return (Exchange::new(store, None), None);
+    }
+    let parts = bitswap::new(Arc::new(Served(store.clone())));
+    let exchange = Exchange::new(store, Some(parts.handle));
+    let (service, stop) = (parts.service, shutdown.clone());
+    tasks.spawn(async move {
+        service.run(stop).await;
+        ("bitswap", Ok(()))
+    });
+    let (service, stop) = (exchange.service(parts.arrivals), shutdown.clone());
+    tasks.spawn(async move {
+        service.run(stop).await;
+        ("exchange", Ok(()))
+    });
+    (exchange, Some(parts.behaviour))
+}
+
+fn peer_id(text: &str) -> Result<PeerId, Error> {
+    parse_peer_id(text).map_err(Error::failed)
+}
+
+impl Node {
+    fn bitswap(&self) -> Result<&Handle, Error> {
+        self.exchange().bitswap().ok_or(Error::CommandOffline)
+    }
+
+    /// What was exchanged with all peers.
+    ///
+    /// # Errors
+    /// [`Error::CommandOffline`].
+    pub fn bitswap_stat(&self) -> Result<BitswapStat, Error> {
+        let stat = self.bitswap()?.stat();
+        let mut partners: Vec<String> = stat.partners.iter().map(ToString::to_string).collect();
+        partners.sort();
+        Ok(BitswapStat {
+            partners,
+            blocks_received: stat.blocks_received,
+            data_received: stat.data_received,
+            dup_blocks_received: stat.dup_blocks_received,
+            dup_data_received: stat.dup_data_received,
+            messages_received: stat.messages_received,
+            blocks_sent: stat.blocks_sent,
+            data_sent: stat.data_sent,
+        })
+    }
+
+    /// What was exchanged with a peer.
+    ///
+    /// # Errors
+    /// [`Error::CommandOffline`], and when that is no peer.
+    #[expect(clippy::cast_precision_loss, reason = "Kubo's ratio is of this precision")]
+    pub fn bitswap_ledger(&self, peer: &str) -> Result<BitswapLedger, Error> {
+        let receipt = self.bitswap()?.ledger(&peer_id(peer)?);
+        let debt_ratio = receipt.sent as f64 / receipt.received.saturating_add(1) as f64;
+        let (sent, received) = (receipt.sent, receipt.received);
+        Ok(BitswapLedger { debt_ratio, sent, received, exchanged: receipt.exchanged })
+    }
+
+    /// What a peer has told this node that it wants, in the order of the bytes; `None` when it
+    /// wants nothing.
+    ///
+    /// # Errors
+    /// As [`Node::bitswap_ledger`].
+    pub fn wantlist_of(&self, peer: &str) -> Result<Option<Vec<Cid>>, Error> {
+        let mut wants = self.bitswap()?.wantlist(&peer_id(peer)?);
+        if let Some(wants) = &mut wants {
+            wants.sort();
+        }
+        Ok(wants)
+    }
+}
