@@ -9,6 +9,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{connection_limits, identify, mdns, ping};
 use libp2p_identity::Keypair;
 
+use super::kad::{self, Kademlia};
 use super::{bitswap, gossip};
 
 /// The protocol version that Kubo tells.
@@ -31,6 +32,7 @@ pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
+    pub(super) kademlia: Kademlia,
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) gossip: Toggle<gossip::Behaviour>,
@@ -69,6 +71,7 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
+            kademlia: kad::behaviour(keypair.public().to_peer_id()),
             streams: libp2p_stream::Behaviour::new(),
             mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
             gossip: gossip.into(),

@@ -19,6 +19,7 @@ mod gate;
 mod gossip;
 mod introduction;
 mod invite;
+mod kad;
 mod keeper;
 mod mask;
 mod members;
@@ -36,6 +37,7 @@ pub use announce::Announce;
 pub use dial::DialFailure;
 pub use gossip::{GossipError, GossipOptions, Message, Subscription};
 pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};
+pub use kad::{PROTOCOL as KAD_PROTOCOL, Provided};
 pub use keeper::{Keeper, Watermarks};
 pub use libp2p::{Stream, StreamProtocol};
 pub use libp2p_identity::{Keypair, PeerId};
@@ -154,6 +156,8 @@ struct Inner {
     peering: Mutex<BTreeMap<PeerId, BTreeSet<Multiaddr>>>,
     /// Held for moments only, never across an await.
     peers: Mutex<Peers>,
+    /// The peers that lookups begin with. Held for moments only, never across an await.
+    table: Mutex<BTreeSet<PeerId>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -247,6 +251,7 @@ impl Network {
             bootstrap: Mutex::default(),
             peering: Mutex::new(peering.collect()),
             peers: Mutex::default(),
+            table: Mutex::default(),
         });
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let service = Service {
@@ -254,6 +259,7 @@ impl Network {
             commands: receiver,
             inner: Arc::clone(&inner),
             dials: Dials::default(),
+            lookups: kad::Lookups::default(),
             closing: Vec::new(),
             complaints: complaints::Complaints::default(),
             gossip,
@@ -348,6 +354,12 @@ impl Network {
         }
         known.insert(self.inner.peer_id, self.interface_addresses());
         known
+    }
+
+    /// Where a peer may be, as far as it is known.
+    #[must_use]
+    pub fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.inner.dialable(peer, Vec::new())
     }
 
     /// Remembers addresses at which a peer may be; they are tried when it is dialled.

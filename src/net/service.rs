@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::Inner;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::complaints::Complaints;
 use super::dial::{DialFailure, Dials};
 use super::gossip::{Ask, Gossip};
 use super::peers::{Direction, Opened, PeerEvent};
+use super::{Inner, kad};
 
 /// How often rates are worked out.
 const TICK: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub(super) enum Command {
         addresses: Vec<Multiaddr>,
         reply: oneshot::Sender<Result<(), DialFailure>>,
     },
+    /// Ask the routing table.
+    LookUp(kad::Lookup),
     /// Close the connections with a peer, or the one at an address.
     Disconnect {
         connections: Vec<ConnectionId>,
@@ -51,6 +53,7 @@ pub struct Service {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) inner: Arc<Inner>,
     pub(super) dials: Dials,
+    pub(super) lookups: kad::Lookups,
     pub(super) closing: Vec<Closing>,
     pub(super) complaints: Complaints,
     /// Together with `gossip` of the behaviour, or not at all.
@@ -103,6 +106,9 @@ impl Service {
             Command::Gossip(ask) => {
                 self.with_gossip(|gossip, behaviour| gossip.ask(behaviour, ask));
             }
+            Command::LookUp(lookup) => {
+                self.lookups.begin(&mut self.swarm.behaviour_mut().kademlia, lookup);
+            }
             Command::Disconnect { mut connections, reply } => {
                 connections.retain(|id| self.swarm.close_connection(*id));
                 if !connections.is_empty() {
@@ -137,6 +143,10 @@ impl Service {
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
                 self.announce();
             }
+            SwarmEvent::NewExternalAddrOfPeer { peer_id, address } => {
+                let address = super::peers::without_peer(address, peer_id);
+                self.inner.peers().learn(peer_id, address.into_iter().collect());
+            }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a swarm connection could not be accepted");
             }
@@ -155,7 +165,13 @@ impl Service {
                 info,
             }) => {
                 self.identified(peer_id, connection_id, info);
+                let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+                kad::identified(kademlia, &self.inner, &peer_id);
                 self.tell(PeerEvent::Identified(peer_id));
+            }
+            BehaviourEvent::Kademlia(event) => {
+                let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+                self.lookups.event(kademlia, &self.inner, event);
             }
             BehaviourEvent::Identify(_) => {}
             BehaviourEvent::Ping(ping::Event { peer, result, .. }) => match result {

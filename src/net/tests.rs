@@ -3,8 +3,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 
 /// A node that runs until it is dropped.
-struct Running {
-    network: Network,
+pub(super) struct Running {
+    pub(super) network: Network,
     stop: CancellationToken,
 }
 
@@ -29,7 +29,7 @@ fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
     }
 }
 
-async fn run(swarm_key: Option<[u8; 32]>) -> Running {
+pub(super) async fn run(swarm_key: Option<[u8; 32]>) -> Running {
     let options = options(&["/ip4/127.0.0.1/tcp/0"], swarm_key);
     let (network, service) = Network::start(options, None).await.unwrap();
     let stop = CancellationToken::new();
@@ -38,11 +38,11 @@ async fn run(swarm_key: Option<[u8; 32]>) -> Running {
 }
 
 impl Running {
-    fn id(&self) -> PeerId {
+    pub(super) fn id(&self) -> PeerId {
         self.network.peer_id()
     }
 
-    async fn connect(&self, other: &Self) -> Result<(), DialFailure> {
+    pub(super) async fn connect(&self, other: &Self) -> Result<(), DialFailure> {
         let addresses = other.network.interface_addresses();
         self.network.connect_identified(other.id(), addresses).await
     }

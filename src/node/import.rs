@@ -184,7 +184,9 @@ impl Import {
         links(root.codec(), &block)?;
         self.node.protect_dag(root, &self.session, None).await?;
         self.session.flush().await?;
-        Ok(self.node.pins().add(root.clone(), Mode::Recursive, String::new()).await?)
+        self.node.pins().add(root.clone(), Mode::Recursive, String::new()).await?;
+        self.node.announce_root(root);
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<File, Error> {

@@ -29,12 +29,14 @@ pub mod object;
 pub mod pin;
 pub mod ping;
 pub mod produce;
+pub mod provider;
 pub mod pubsub;
 mod records;
 pub mod refs;
 pub mod repo;
 mod republish;
 pub mod resolve;
+pub mod routing;
 mod settings;
 pub mod start;
 mod subsystems;
@@ -84,6 +86,8 @@ pub struct Parts {
     pub exchange: Exchange,
     /// What is known of names beside their records.
     pub names: names::State,
+    /// What announces the blocks; none on a node that announces none.
+    pub provider: Option<provider::Handle>,
     /// The network; none on a node that is offline.
     pub network: Option<Network>,
     /// Which network that is.

@@ -188,7 +188,15 @@ impl Node {
     }
 
     /// Hands a record to the other nodes. As in Kubo, it is no error when nobody takes it.
-    pub(super) async fn announce(&self, _name: &Name, _record: &Record) {}
+    pub(super) async fn announce(&self, name: &Name, record: &Record) {
+        let Some(network) = self.network().filter(|network| !network.routing_table().is_empty())
+        else {
+            return;
+        };
+        if !network.put_value(name.routing_key(), record.bytes().to_vec()).await {
+            tracing::debug!(%name, "nobody took the record");
+        }
+    }
 
     /// What a name points at: a path of IPFS, or of IPNS when `follow` says to take one step.
     ///
@@ -249,8 +257,24 @@ impl Node {
     }
 
     /// The best valid record of a name, here or at other nodes.
-    async fn look_up(&self, name: &Name, _follow: &Follow) -> Result<Option<Record>, Error> {
+    async fn look_up(&self, name: &Name, follow: &Follow) -> Result<Option<Record>, Error> {
         self.subscribe_name(name);
+        let network = self.network().filter(|network| !network.routing_table().is_empty());
+        // What this node has published itself is the newest there is.
+        if let Some(network) = network
+            && self.records().published(name)?.is_none()
+        {
+            let search = network.find_values(name.routing_key(), follow.records);
+            let found = match follow.time_max {
+                Some(limit) => tokio::time::timeout(limit, search).await.unwrap_or_default(),
+                None => search.await,
+            };
+            for bytes in found {
+                let Ok(record) = Record::decode(&bytes) else { continue };
+                // Whoever sends what is not valid, or is older, changes nothing.
+                self.records().offer(*name, record, OffsetDateTime::now_utc()).await?;
+            }
+        }
         self.records().best(name, OffsetDateTime::now_utc())
     }
 

@@ -159,7 +159,9 @@ impl Node {
         };
         // A block that an unfinished put brought must be durable before its pin.
         session.flush().await?;
-        Ok(self.pins().add(pin.root.clone(), mode, pin.name.to_owned()).await?)
+        self.pins().add(pin.root.clone(), mode, pin.name.to_owned()).await?;
+        self.announce_root(pin.root);
+        Ok(())
     }
 
     /// Keeps one block from the collector, fetching it if need be.
@@ -291,7 +293,9 @@ impl Node {
         waiting(String::new());
         self.protect_dag(to, &session, None).await?;
         session.flush().await?;
-        Ok(self.pins().update(from.clone(), to.clone(), unpin).await?)
+        self.pins().update(from.clone(), to.clone(), unpin).await?;
+        self.announce_root(to);
+        Ok(())
     }
 
     /// How each of `cids` is pinned, in their order; `None` for what is not, or not in this way.

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Membership, Node, Parts, bitswap, first_start, members, names, network, pubsub, records,
-    republish, version,
+    Error, Membership, Node, Parts, bitswap, first_start, members, names, network, provider,
+    pubsub, records, republish, version,
 };
 use crate::db::Db;
 use crate::pins;
@@ -88,6 +88,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
             Some(start.start(&mut tasks, &shutdown).await?)
         }
     };
+    let provides = network.is_some() && config.flag("Provide.Enabled") != Some(false);
+    let provider = provides.then(provider::queue);
     let ipns_pubsub =
         network.is_some() && (options.ipns_pubsub || config.flag("Ipns.UsePubsub") == Some(true));
     let node = Node::new(Parts {
@@ -96,6 +98,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         exchange,
         db,
         names: names::State::new(ipns_pubsub),
+        provider: provider.as_ref().map(|(handle, _)| handle.clone()),
         network,
         membership,
         agent,
@@ -104,22 +107,39 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         started_at: SystemTime::now(),
         shutdown,
     });
-    if options.enable_gc {
-        let service = node.garbage_service()?;
-        let stop = node.clone();
+    spawn_services(&node, &mut tasks, provider.map(|(_, queue)| queue))?;
+    Ok(Running { node, tasks })
+}
+
+/// Starts what a node does by itself.
+fn spawn_services(
+    node: &Node,
+    tasks: &mut network::Tasks,
+    provider_queue: Option<provider::Queue>,
+) -> Result<(), Error> {
+    if node.enable_gc() {
+        let (service, stop) = (node.garbage_service()?, node.clone());
         tasks.spawn(async move {
             service.run(stop.stopped()).await;
             ("garbage collector", Ok(()))
         });
     }
-    if node.is_online() {
-        let (service, stop) = (republish::Service::new(node.clone()), node.clone());
+    let Some(network) = node.network().cloned() else { return Ok(()) };
+    let provider =
+        provider_queue.and_then(|queue| provider::Service::new(node.clone(), network, queue));
+    if let Some(service) = provider {
+        let stop = node.clone();
         tasks.spawn(async move {
             service.run(stop.stopped()).await;
-            ("names", Ok(()))
+            ("provider", Ok(()))
         });
     }
-    Ok(Running { node, tasks })
+    let (service, stop) = (republish::Service::new(node.clone()), node.clone());
+    tasks.spawn(async move {
+        service.run(stop.stopped()).await;
+        ("names", Ok(()))
+    });
+    Ok(())
 }
 
 impl Running {

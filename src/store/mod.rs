@@ -239,11 +239,31 @@ impl Store {
         })
     }
 
+    /// The blocks that came after the one with the id `after`, with their ids, in the order in
+    /// which they came; all of them after 0. A block that was known as a link before keeps the id
+    /// that it had as such.
+    pub fn iterate_after(
+        &self,
+        after: u64,
+    ) -> impl Iterator<Item = Result<(u64, Multihash), Error>> + Send + use<> {
+        self.rows_after(after).filter_map(|row| match row {
+            Ok(row) => row.location.map(|_| Ok((row.id, row.hash))),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
     /// Every row of the index, ghosts too.
     fn rows(&self) -> impl Iterator<Item = Result<index::Listed, Error>> + Send + use<> {
+        self.rows_after(0)
+    }
+
+    fn rows_after(
+        &self,
+        after: u64,
+    ) -> impl Iterator<Item = Result<index::Listed, Error>> + Send + use<> {
         let shared = Arc::clone(&self.inner.shared);
         let mut page = Vec::new().into_iter();
-        let mut after = Some(0);
+        let mut after = Some(after);
         std::iter::from_fn(move || {
             if let Some(row) = page.next() {
                 return Some(Ok(row));

@@ -1,15 +1,22 @@
 //! `provide/*`, `stats/provide`, `stats/reprovide`: kubo core/commands/provide.go.
 //!
-//! Nothing is provided before there are peers to provide to: the queues are empty and every count
-//! is zero. What the config says of the provider is told.
+//! Announcing here is one task and no sweep over regions of the key space: what Kubo tells of regions
+//! and workers at work is zero. What the config says of the provider is told.
+
+use std::collections::HashSet;
 
 use serde::Serialize;
 
 use super::value::Int;
 use super::{Error, Reply, Request, Value};
+use crate::ipld::path::{PathError, cid_from_arg};
+use crate::ipld::quote::quote;
+use crate::node::produce::produce;
+use crate::node::provider::INTERVAL_NANOS;
 
-/// Kubo's default interval, 22 h.
-const INTERVAL_NANOS: i64 = 22 * 3600 * 1_000_000_000;
+/// Events ahead of a slow reader.
+const EVENTS_AHEAD: usize = 64;
+
 /// Kubo's `MaxReprovideDelay`, 1 h.
 const DELAY_NANOS: i64 = 3600 * 1_000_000_000;
 /// Go's zero time.
@@ -122,16 +129,19 @@ impl Value for Stats {
     const BY_VALUE: bool = true;
 
     fn text(&self) -> Option<Result<String, Error>> {
+        let queued = format!("{} CIDs, 0 regions", self.sweep.queues.pending_key_provides.0);
+        let scheduled = self.sweep.schedule.keys.0.to_string();
+        let provided = self.sweep.operations.past.keys_provided.0.to_string();
         let lines = [
             ("Status:", self.sweep.connectivity.status),
-            ("Provide queue:", "0 CIDs, 0 regions"),
+            ("Provide queue:", &queued),
             ("Reprovide queue:", "0 regions"),
-            ("CIDs scheduled:", "0"),
+            ("CIDs scheduled:", &scheduled),
             ("Regions scheduled:", "N/A"),
             ("Avg record holders:", "N/A"),
             ("Ongoing provides:", "0 CIDs, 0 regions"),
             ("Ongoing reprovides:", "0 CIDs, 0 regions"),
-            ("Total CIDs provided:", "0"),
+            ("Total CIDs provided:", &provided),
         ];
         Some(Ok(lines.iter().map(|(label, value)| format!("{label:<21}{value}\n")).collect()))
     }
@@ -158,13 +168,45 @@ pub(super) async fn clear(request: Request) -> Result<Reply, Error> {
     Ok(Reply::all([Cleared(Int(0))]))
 }
 
-/// `provide/once`.
+/// `ProvideOnceEvent`.
+#[derive(Debug, Serialize)]
+#[serde(rename = "ProvideOnceEvent", rename_all = "PascalCase")]
+struct Queued {
+    queued: String,
+}
+
+impl Value for Queued {
+    fn text(&self) -> Option<Result<String, Error>> {
+        Some(Ok(format!("{}\n", self.queued)))
+    }
+}
+
+/// `provide/once`: each CID as it is announced.
 pub(super) async fn once(request: Request) -> Result<Reply, Error> {
     request.node.require_online()?;
     if request.node.config_flag("Provide.Enabled") == Some(false) {
         return Err(Error::new("cannot provide: Provide.Enabled is false"));
     }
-    Err(Error::new("cannot provide: no connected peers"))
+    if !request.node.has_peers() {
+        return Err(Error::new("cannot provide: no connected peers"));
+    }
+    let encoder = request.cid_encoder()?;
+    Ok(Reply::many(produce(EVENTS_AHEAD, move |events| async move {
+        let mut request = request;
+        let recursive = request.options.bool("recursive");
+        let mut seen = HashSet::new();
+        while let Some(text) = request.next_arg().await? {
+            let cid = cid_from_arg(&text).map_err(|error| match error {
+                error @ PathError::BelowRoot(_) => Error::new(error.to_string()),
+                error => Error::new(format!("invalid CID {}: {error}", quote(&text))),
+            })?;
+            request.node.check_provided(&cid)?;
+            for cid in request.node.announce_now(&cid, recursive, &mut seen).await? {
+                events.send(Queued { queued: encoder.encode(&cid) }).await;
+            }
+        }
+        Ok(())
+    })))
 }
 
 /// `provide/stat`, `stats/provide`, `stats/reprovide`.
@@ -183,12 +225,21 @@ pub(super) async fn stat(request: Request) -> Result<Reply, Error> {
         max_provide_conns_per_worker: setting("Provide.DHT.MaxProvideConnsPerWorker", 20),
         ..Workers::default()
     };
+    let count = |number: u64| Int(i64::try_from(number).unwrap_or(i64::MAX));
+    let (counts, peers) = (node.provided(), node.record_keepers() as u64);
+    let status = if peers > 0 { "online" } else { "offline" };
+    let past = Past {
+        records_provided: count(counts.records),
+        keys_provided: count(counts.keys),
+        keys_failed: count(counts.failed),
+        ..Past::default()
+    };
     let sweep = Sweep {
         closed: false,
-        connectivity: Connectivity { status: "offline", since: NEVER },
-        queues: Queues::default(),
+        connectivity: Connectivity { status, since: NEVER },
+        queues: Queues { pending_key_provides: count(counts.queued), ..Queues::default() },
         schedule: Schedule {
-            keys: Int(0),
+            keys: count(counts.scheduled),
             regions: Int(0),
             avg_prefix_length: -1.0,
             next_reprovide_at: NEVER,
@@ -204,8 +255,8 @@ pub(super) async fn stat(request: Request) -> Result<Reply, Error> {
             current_time_offset: uptime,
             max_reprovide_delay: DELAY_NANOS,
         },
-        operations: Operations::default(),
-        network: Network::default(),
+        operations: Operations { past, ..Operations::default() },
+        network: Network { peers: count(peers), reachable: count(peers), ..Network::default() },
     };
     Ok(Reply::all([Stats { sweep, legacy: None, full_routing_table: false }]))
 }

@@ -1,16 +1,20 @@
 //! `routing/*`, `dht/query`, `bitswap/reprovide`: kubo core/commands/routing.go, dht.go.
 //!
-//! What a node answers that has no peers to ask.
+//! Of a query's events only its results are told, and why it failed; whom it asks on the way is not.
+
+use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use super::swarm::AddressInfo;
 use super::{Error, Reply, Request, Value};
 use crate::ipld::path::cid_from_arg;
-use crate::node::{self, Node};
+use crate::node::routing::FoundPeer;
+use crate::node::{self, Node, PeerAddresses};
 
 /// An event of a query: go-libp2p core/routing `QueryEvent`, whose JSON has its keys sorted.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +32,18 @@ struct QueryEvent {
     verbose: bool,
 }
 
+impl QueryEvent {
+    fn new(kind: i32, verbose: bool) -> Self {
+        Self { extra: String::new(), id: String::new(), responses: None, kind, verbose }
+    }
+
+    fn of_peer(kind: i32, peer: PeerAddresses, verbose: bool) -> Self {
+        Self { responses: Some(vec![peer.into()]), ..Self::new(kind, verbose) }
+    }
+}
+
+/// The `Type` of the event that ends a search.
+const FINAL_PEER: i32 = 2;
 /// The `Type` of an error event.
 const QUERY_ERROR: i32 = 3;
 /// The `Type` of a provider event.
@@ -50,6 +66,13 @@ impl Value for QueryEvent {
                     addresses.for_each(|address| text.push_str(&format!("\t{address}\n")));
                 }
             }
+            (FINAL_PEER, _) => match &self.responses {
+                Some(peers) => peers
+                    .iter()
+                    .flat_map(|peer| &peer.addresses)
+                    .for_each(|address| text.push_str(&format!("{address}\n"))),
+                None => text.push_str(&format!("{}\n", self.id)),
+            },
             (QUERY_ERROR, true) => text.push_str(&format!("error: {}\n", self.extra)),
             _ => {}
         }
@@ -57,32 +80,35 @@ impl Value for QueryEvent {
     }
 }
 
-/// `routing/findprovs`: this node is the one provider it can know.
+/// `routing/findprovs`.
 pub(super) async fn find_providers(request: Request) -> Result<Reply, Error> {
     request.node.require_online()?;
-    if request.options.int("num-providers") <= 0 {
+    let count = usize::try_from(request.options.int("num-providers")).unwrap_or_default();
+    if count == 0 {
         return Err(Error::new("number of providers must be greater than 0"));
     }
     let cid = cid_from_arg(request.arg(0)).map_err(|error| Error::new(error.to_string()))?;
     let verbose = request.options.bool("verbose");
-    let found = request.node.local_provider(&cid)?.map(|provider| QueryEvent {
-        extra: String::new(),
-        id: String::new(),
-        responses: Some(vec![provider.into()]),
-        kind: PROVIDER,
-        verbose,
-    });
-    Ok(Reply::all(found))
+    let found = request.node.find_providers(&cid, count).await?;
+    let events = found.map(move |provider| Ok(QueryEvent::of_peer(PROVIDER, provider, verbose)));
+    Ok(Reply::many(events))
 }
 
-/// `routing/findpeer`: the two tables are asked, and both are empty.
+/// `routing/findpeer`.
 pub(super) async fn find_peer(request: Request) -> Result<Reply, Error> {
-    request.node.check_find_peer(request.arg(0))?;
     let verbose = request.options.bool("verbose");
     let not_found = "routing: not found";
-    let events = [EMPTY_TABLE, EMPTY_TABLE, not_found].map(|text| Ok(failure(text, verbose)));
+    let failures: &[&str] = match request.node.find_peer(request.arg(0)).await? {
+        FoundPeer::Found(peer) => {
+            return Ok(Reply::all([QueryEvent::of_peer(FINAL_PEER, peer, verbose)]));
+        }
+        FoundPeer::NotFound => &[not_found],
+        // Kubo has two tables, and both are empty.
+        FoundPeer::NobodyToAsk => &[EMPTY_TABLE, EMPTY_TABLE, not_found],
+    };
+    let events: Vec<_> = failures.iter().map(|text| Ok(failure(text, verbose))).collect();
     let end = [Err(Error::new(not_found))];
-    Ok(Reply::many(futures_util::stream::iter(events.into_iter().chain(end))))
+    Ok(Reply::many(stream::iter(events.into_iter().chain(end))))
 }
 
 /// `dht/query`.
@@ -92,8 +118,12 @@ pub(super) async fn query(request: Request) -> Result<Reply, Error> {
     }
     Node::parse_peer_id(request.arg(0)).map_err(|_| Error::client("invalid peer ID"))?;
     let verbose = request.options.bool("verbose");
-    let items = [Ok(failure(EMPTY_TABLE, verbose)), Err(Error::new(EMPTY_TABLE))];
-    Ok(Reply::many(futures_util::stream::iter(items)))
+    let Some(closest) = request.node.closest_peers(request.arg(0)).await? else {
+        let items = [Ok(failure(EMPTY_TABLE, verbose)), Err(Error::new(EMPTY_TABLE))];
+        return Ok(Reply::many(stream::iter(items)));
+    };
+    let event = move |id| QueryEvent { id, ..QueryEvent::new(FINAL_PEER, verbose) };
+    Ok(Reply::all(closest.into_iter().map(event)))
 }
 
 /// The event that `routing/get` and `routing/put` emit: the same, in the order of Go's struct.
@@ -159,12 +189,26 @@ pub(super) async fn put(mut request: Request) -> Result<Reply, Error> {
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// `routing/provide`.
-pub(super) async fn provide(request: Request) -> Result<Reply, Error> {
+pub(super) async fn provide(mut request: Request) -> Result<Reply, Error> {
     request.node.require_online()?;
     if request.node.config_flag("Provide.Enabled") == Some(false) {
         return Err(Error::new("invalid configuration: Provide.Enabled is set to 'false'"));
     }
-    Err(Error::new("cannot provide, no connected peers"))
+    if !request.node.has_peers() {
+        return Err(Error::new("cannot provide, no connected peers"));
+    }
+    let recursive = request.options.bool("recursive");
+    let mut cids = Vec::new();
+    for text in request.all_args().await? {
+        let cid = cid_from_arg(&text).map_err(|error| Error::new(error.to_string()))?;
+        request.node.check_provided(&cid)?;
+        cids.push(cid);
+    }
+    let mut seen = HashSet::new();
+    for cid in &cids {
+        request.node.announce_now(cid, recursive, &mut seen).await?;
+    }
+    Ok(Reply::all(std::iter::empty::<QueryEvent>()))
 }
 
 /// `routing/reprovide`, `bitswap/reprovide`.
@@ -187,6 +231,5 @@ pub(super) async fn reprovide(request: Request) -> Result<Reply, Error> {
 const EMPTY_TABLE: &str = "failed to find any peer in table";
 
 fn failure(text: &str, verbose: bool) -> QueryEvent {
-    let (id, responses) = (String::new(), None);
-    QueryEvent { extra: text.to_owned(), id, responses, kind: QUERY_ERROR, verbose }
+    QueryEvent { extra: text.to_owned(), ..QueryEvent::new(QUERY_ERROR, verbose) }
 }

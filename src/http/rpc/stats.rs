@@ -5,8 +5,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 
+use super::tabwriter::align_wide;
 use super::{Error, Reply, Request, Value};
 use crate::config::duration;
+use crate::node::routing::RoutedPeer;
 use crate::node::{self, Bandwidth};
 
 /// Bytes over the streams of libp2p connections.
@@ -34,16 +36,52 @@ impl From<Bandwidth> for Stats {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename = "dhtPeerInfo", rename_all = "PascalCase")]
+struct TablePeer {
+    #[serde(rename = "ID")]
+    id: String,
+    connected: bool,
+    agent_version: String,
+    /// Not known here, as the next one.
+    last_useful_at: &'static str,
+    last_queried_at: &'static str,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename = "dhtBucket", rename_all = "PascalCase")]
+struct Bucket {
+    last_refresh: &'static str,
+    /// `nil` in Go for one that nobody is in.
+    peers: Option<Vec<TablePeer>>,
+}
+
+#[derive(Debug, Serialize)]
 #[serde(rename = "dhtStat", rename_all = "PascalCase")]
 struct Table {
     name: String,
-    /// Empty: a table without peers has no buckets.
-    buckets: Vec<()>,
+    buckets: Vec<Bucket>,
 }
 
 impl Value for Table {
+    const BY_VALUE: bool = true;
+
     fn text(&self) -> Option<Result<String, Error>> {
-        Some(Ok(format!("DHT {} (0 peers):          \n", self.name)))
+        let count = |bucket: &Bucket| bucket.peers.as_ref().map_or(0, Vec::len);
+        let all: usize = self.buckets.iter().map(count).sum();
+        let mut text = format!("DHT {} ({all} peers):\t\t\t\n", self.name);
+        for (number, bucket) in self.buckets.iter().enumerate() {
+            let peers = count(bucket);
+            text.push_str(&format!(
+                "  Bucket {number:2} ({peers} peers) - refreshed never:\t\t\t\n    \
+                 Peer\tlast useful\tlast queried\tAgent Version\n"
+            ));
+            for peer in bucket.peers.iter().flatten() {
+                let (state, agent) = (if peer.connected { "@" } else { " " }, &peer.agent_version);
+                text.push_str(&format!("  {state} {}\tnever\tnever\t{agent}\n", peer.id));
+            }
+            text.push_str("\t\t\t\n");
+        }
+        Some(Ok(align_wide(&text, 4, 2)))
     }
 }
 
@@ -90,9 +128,30 @@ pub(super) async fn dht(request: Request) -> Result<Reply, Error> {
     if names.is_empty() {
         names = vec!["wan".to_owned(), "lan".to_owned()];
     }
-    let tables = names.into_iter().map(|name| match name.as_str() {
-        "wan" | "lan" | "wanserver" | "lanserver" => Ok(Table { name, buckets: Vec::new() }),
+    let lan = request.node.routing_table()?;
+    let tables = names.into_iter().map(move |name| match name.as_str() {
+        // The table of the public network, which this node is no part of.
+        "wan" | "wanserver" => Ok(Table { name, buckets: Vec::new() }),
+        "lan" | "lanserver" => Ok(Table { name, buckets: buckets(&lan) }),
         _ => Err(Error::client(format!("unknown dht type: {name}"))),
     });
     Ok(Reply::many(futures_util::stream::iter(tables)))
+}
+
+fn buckets(peers: &[RoutedPeer]) -> Vec<Bucket> {
+    let mut buckets: Vec<Bucket> = Vec::new();
+    for peer in peers {
+        if buckets.len() <= peer.bucket {
+            buckets.resize_with(peer.bucket + 1, Bucket::default);
+        }
+        let Some(bucket) = buckets.get_mut(peer.bucket) else { continue };
+        bucket.peers.get_or_insert_default().push(TablePeer {
+            id: peer.id.clone(),
+            connected: peer.is_connected,
+            agent_version: peer.agent.clone(),
+            last_useful_at: "",
+            last_queried_at: "",
+        });
+    }
+    buckets
 }

@@ -5,9 +5,14 @@
 
 /// Aligns `text`, whose lines all end in a newline; no column is narrower than `width_min`.
 pub(super) fn align(text: &str, width_min: usize) -> String {
+    align_wide(text, width_min, 1)
+}
+
+/// The same with `padding` spaces between columns.
+pub(super) fn align_wide(text: &str, width_min: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> =
         text.split_inclusive('\n').map(|line| line.split('\t').collect()).collect();
-    let widths = widths(&lines, width_min);
+    let widths = widths(&lines, width_min, padding);
     let mut out = String::with_capacity(text.len() + text.len() / 4);
     for (line, widths) in lines.iter().zip(&widths) {
         for (cell, width) in line.iter().zip(widths) {
@@ -20,7 +25,7 @@ pub(super) fn align(text: &str, width_min: usize) -> String {
 }
 
 /// The widths of the columns of each line.
-fn widths(lines: &[Vec<&str>], width_min: usize) -> Vec<Vec<usize>> {
+fn widths(lines: &[Vec<&str>], width_min: usize, padding: usize) -> Vec<Vec<usize>> {
     let columns = |line: &[&str]| line.len() - 1;
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|line| vec![0; columns(line)]).collect();
     let most = lines.iter().map(|line| columns(line)).max().unwrap_or(0);
@@ -28,7 +33,7 @@ fn widths(lines: &[Vec<&str>], width_min: usize) -> Vec<Vec<usize>> {
         let mut from = 0;
         for run in lines.chunk_by(|a, b| (columns(a) > column) == (columns(b) > column)) {
             let cells = run.iter().filter_map(|line| line.get(column));
-            let widest = cells.map(|cell| cell.chars().count() + 1).max().unwrap_or(0);
+            let widest = cells.map(|cell| cell.chars().count() + padding).max().unwrap_or(0);
             let width = widest.max(width_min);
             for widths in widths.iter_mut().skip(from).take(run.len()) {
                 if let Some(own) = widths.get_mut(column) {
