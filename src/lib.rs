@@ -7,7 +7,7 @@
 //! - `cli`: the command line.
 //! - `http`: the RPC server; translation only.
 //! - `node`: the use cases. `Node` owns every handle.
-//! - `gc`: mark, sweep, compact.
+//! - `gc`: mark, sweep, compact. `mfs`: the mutable file system.
 //! - `pins`: the local pinset. `exchange`: get a block.
 //! - `store`: the blockstore, packs and index. `db`: the state database. `repo`: `$IPFS_PATH`.
 //! - `config`: Kubo's JSON config.
@@ -23,6 +23,7 @@ pub mod gc;
 pub mod http;
 pub mod ipld;
 pub mod ipns;
+pub mod mfs;
 pub mod net;
 pub mod node;
 pub mod pins;

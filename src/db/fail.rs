@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Names the point at which to abort.
 pub const VARIABLE: &str = "PINMESH_FAIL_POINT";
 
-/// Every fail point, in the order in which a block, its pin, and a collection pass them.
+/// Every fail point, in the order in which a block, its pin, a collection, and a
+/// flush of the mutable file system pass them.
 pub const POINTS: &[&str] = &[
     "store-segment-created",
     "store-mid-frame",
@@ -27,6 +28,8 @@ pub const POINTS: &[&str] = &[
     "compact-after-copy",
     "compact-before-unlink",
     "compact-after-unlink",
+    "mfs-before-root",
+    "mfs-after-root",
 ];
 
 struct Plan {

@@ -14,6 +14,7 @@ mod error;
 pub mod export;
 mod fetch;
 mod file;
+pub mod files;
 mod first_start;
 pub mod get;
 pub mod import;
@@ -64,6 +65,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::db::Db;
 use crate::exchange::Exchange;
+use crate::mfs::Mfs;
 use crate::net::Network;
 use crate::pins::Pins;
 use crate::repo::{Identity, Repo};
@@ -88,6 +90,8 @@ pub struct Parts {
     pub names: names::State,
     /// What announces the blocks; none on a node that announces none.
     pub provider: Option<provider::Handle>,
+    /// The mutable file system.
+    pub mfs: Mfs,
     /// The network; none on a node that is offline.
     pub network: Option<Network>,
     /// Which network that is.
@@ -189,6 +193,10 @@ impl Node {
 
     pub(crate) fn exchange(&self) -> &Exchange {
         &self.0.exchange
+    }
+
+    pub(crate) fn mfs(&self) -> &Mfs {
+        &self.0.mfs
     }
 
     pub(crate) fn network(&self) -> Option<&Network> {

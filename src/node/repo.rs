@@ -75,11 +75,12 @@ impl Node {
         })
     }
 
-    /// Removes every block that no pin keeps, while everything else goes on. Dropping the
+    /// Removes every block that neither a pin nor the mutable file system keeps, while everything else goes on. Dropping the
     /// collection ends it.
     #[must_use]
     pub fn collect_garbage(&self) -> Collecting {
-        Collecting(gc::run(self.store(), &self.pins(), Vec::new))
+        let mfs = self.mfs().clone();
+        Collecting(gc::run(self.store(), &self.pins(), move || mfs.roots()))
     }
 
     /// The service that collects garbage by itself, by `Datastore` in the config.
@@ -94,7 +95,8 @@ impl Node {
             watermark_percent: u64::try_from(config.storage_gc_watermark()).unwrap_or_default(),
             period: Duration::from_nanos(nanos),
         };
-        Ok(gc::Service::new(self.store().clone(), self.pins(), options, Vec::new))
+        let mfs = self.mfs().clone();
+        Ok(gc::Service::new(self.store().clone(), self.pins(), options, move || mfs.roots()))
     }
 
     /// Reads and hashes every block. With `drop` corrupt ones are removed, and with a

@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Membership, Node, Parts, bitswap, first_start, members, names, network, provider,
+    Error, Membership, Node, Parts, bitswap, files, first_start, members, names, network, provider,
     pubsub, records, republish, version,
 };
 use crate::db::Db;
+use crate::mfs::{self, Mfs};
 use crate::pins;
 use crate::repo::Repo;
 use crate::store::{self, Store};
@@ -60,7 +61,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let identity = repo.identity()?;
     let state_path = repo.path().join("state.sqlite");
     let store = Store::open(repo.path(), store::Options::default())?;
-    let schemas = [pins::SCHEMA, first_start::SCHEMA, records::SCHEMA, members::SCHEMA];
+    let schemas =
+        [pins::SCHEMA, first_start::SCHEMA, records::SCHEMA, members::SCHEMA, mfs::SCHEMA];
     let db = Db::open(&state_path, &schemas)?;
     first_start::ensure(&db, &store).await?;
     let shutdown = CancellationToken::new();
@@ -92,6 +94,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let provider = provides.then(provider::queue);
     let ipns_pubsub =
         network.is_some() && (options.ipns_pubsub || config.flag("Ipns.UsePubsub") == Some(true));
+    let mfs = Mfs::open(db.clone(), exchange.clone(), files::options(&config)?).await;
+    let mfs = mfs.map_err(files::unusable_root)?;
     let node = Node::new(Parts {
         repo,
         identity,
@@ -99,6 +103,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         db,
         names: names::State::new(ipns_pubsub),
         provider: provider.as_ref().map(|(handle, _)| handle.clone()),
+        mfs,
         network,
         membership,
         agent,
@@ -182,7 +187,9 @@ impl Running {
                 .unwrap_or_else(|_| Err(Error::failed("the node did not stop in time"))),
             None => finish.await,
         };
-        outcome.and(finished)
+        // What was not flushed is, as when Kubo ends.
+        let flushed = self.node.mfs().flush().await.map_err(Error::failed);
+        outcome.and(finished).and(flushed)
     }
 }
 

@@ -311,6 +311,12 @@ impl Store {
         Ok(deleted)
     }
 
+    /// Whether a collection is under way.
+    #[must_use]
+    pub fn is_collecting(&self) -> bool {
+        self.inner.collecting.try_lock().is_err()
+    }
+
     /// Changes each time that blocks have been committed: for whoever waits for one.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {

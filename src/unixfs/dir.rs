@@ -29,6 +29,35 @@ pub enum SizeEstimation {
     Disabled,
 }
 
+impl SizeEstimation {
+    /// The size of a directory with no entries.
+    #[must_use]
+    pub fn empty(self, stat: Stat) -> u64 {
+        match self {
+            Self::Block => {
+                let data = Data::new(Kind::Directory).with_stat(stat).encode().len() as u64;
+                1 + varint::len(data) as u64 + data
+            }
+            Self::Links | Self::Disabled => 0,
+        }
+    }
+
+    /// What an entry adds: one with a name of `name_len` bytes, and a DAG of `dag_size`.
+    #[must_use]
+    pub fn entry(self, name_len: usize, cid: &Cid, dag_size: u64) -> u64 {
+        let cid = cid.byte_len();
+        let len = match self {
+            Self::Disabled => 0,
+            Self::Links => cid + name_len,
+            Self::Block => {
+                let field = |len: usize| 1 + varint::len(len as u64) + len;
+                field(field(cid) + field(name_len) + 1 + varint::len(dag_size))
+            }
+        };
+        len as u64
+    }
+}
+
 /// What the CID of a directory depends on besides its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DirOptions {
@@ -79,13 +108,7 @@ impl DirBuilder {
     /// An empty directory.
     #[must_use]
     pub fn new(options: DirOptions, stat: Stat) -> Self {
-        let estimated = match options.estimation {
-            SizeEstimation::Block => {
-                let data = Data::new(Kind::Directory).with_stat(stat).encode().len() as u64;
-                1 + varint::len(data) as u64 + data
-            }
-            SizeEstimation::Links | SizeEstimation::Disabled => 0,
-        };
+        let estimated = options.estimation.empty(stat);
         Self { options, stat, entries: BTreeMap::new(), estimated, sharded: false }
     }
 
@@ -108,16 +131,7 @@ impl DirBuilder {
     }
 
     fn estimate(&self, name: &Bytes, entry: &Entry) -> u64 {
-        let (cid, name) = (entry.cid.byte_len(), name.len());
-        let len = match self.options.estimation {
-            SizeEstimation::Disabled => 0,
-            SizeEstimation::Links => cid + name,
-            SizeEstimation::Block => {
-                let field = |len: usize| 1 + varint::len(len as u64) + len;
-                field(field(cid) + field(name) + 1 + varint::len(entry.dag_size))
-            }
-        };
-        len as u64
+        self.options.estimation.entry(name.len(), &entry.cid, entry.dag_size)
     }
 
     /// Whether it is a HAMT by now.

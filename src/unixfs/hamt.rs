@@ -1,7 +1,7 @@
 //! HAMT shards: directories spread over a trie of the hashes of their names.
 //!
-//! Writing: [`build`] makes the one trie that a set of entries has. Reading: [`Shard`] checks a
-//! shard node and says what is in its slots. Pure.
+//! Writing: [`build`] makes the one trie that a set of entries has, [`node`] the node of one shard.
+//! Reading: [`Shard`] checks a shard node and says what is in its slots. Pure.
 
 use bytes::Bytes;
 
@@ -18,12 +18,14 @@ const FANOUT_MAX: u64 = 1024;
 const HASH_BITS: u32 = 64;
 
 /// The hash of a name. Its most significant bits choose the slot in the root.
-pub(super) fn hash(name: &[u8]) -> u64 {
+#[must_use]
+pub fn hash(name: &[u8]) -> u64 {
     murmur3::x64_64(name)
 }
 
 /// The bits of a hash that choose the slot at some depth, or `None` when they are used up.
-pub(super) fn slot(hash: u64, consumed: u32, bits: u32) -> Option<u16> {
+#[must_use]
+pub fn slot(hash: u64, consumed: u32, bits: u32) -> Option<u16> {
     let left = HASH_BITS.checked_sub(consumed + bits)?;
     u16::try_from((hash >> left) & ((1 << bits) - 1)).ok()
 }
@@ -41,7 +43,8 @@ impl Plan {
 }
 
 /// Digits of a slot in the name of a link.
-fn prefix_len(fanout: u64) -> usize {
+#[must_use]
+pub fn prefix_len(fanout: u64) -> usize {
     format!("{:X}", fanout.saturating_sub(1)).len()
 }
 
@@ -67,43 +70,56 @@ fn shard(
     stat: Stat,
 ) -> Result<Entry, ImportError> {
     let bits = plan.bits();
-    let width = prefix_len(u64::from(plan.fanout));
-    let mut links = Vec::new();
-    let mut field = vec![0_u8; usize::from(plan.fanout / 8)];
+    let mut children = Vec::new();
     let slot_of = |hash: u64| slot(hash, consumed, bits);
     for group in entries.chunk_by(|(a, _), (b, _)| slot_of(*a) == slot_of(*b)) {
         let Some((hash, first)) = group.first() else { continue };
         let slot = slot_of(*hash).ok_or(ImportError::ShardTooDeep)?;
-        let byte = field.len() - 1 - usize::from(slot / 8);
-        if let Some(byte) = field.get_mut(byte) {
-            *byte |= 1 << (slot % 8);
-        }
-        let mut name = format!("{slot:0width$X}").into_bytes();
-        let child = if group.len() == 1 {
-            name.extend_from_slice(first.name());
-            Entry { cid: first.cid.clone(), dag_size: first.size() }
+        children.push(if group.len() == 1 {
+            (slot, first.clone())
         } else {
-            shard(plan, group, consumed + bits, out, Stat::default())?
-        };
-        links.push(PbLink::new(child.cid, name, child.dag_size));
+            let child = shard(plan, group, consumed + bits, out, Stat::default())?;
+            (slot, PbLink::new(child.cid, Bytes::new(), child.dag_size))
+        });
     }
-    let leading = field.iter().take_while(|byte| **byte == 0).count();
-    field.drain(..leading);
-    let children: u64 = links.iter().map(PbLink::size).sum();
-    let data = Data {
-        data: Some(field.into()),
-        hash_type: Some(HASH_TYPE),
-        fanout: Some(u64::from(plan.fanout)),
-        ..Data::new(Kind::HamtShard).with_stat(stat)
-    };
-    let block = plan.cid.node(&PbNode { links, data: Some(data.encode().into()) })?;
-    let entry = Entry { cid: block.cid.clone(), dag_size: block.data.len() as u64 + children };
+    let node = node(plan.fanout, children, stat);
+    let below: u64 = node.links.iter().map(PbLink::size).sum();
+    let block = plan.cid.node(&node)?;
+    let entry = Entry { cid: block.cid.clone(), dag_size: block.data.len() as u64 + below };
     out.push(block);
     Ok(entry)
 }
 
+/// The node of one shard: what is in its slots, in their order. An entry is linked under its name,
+/// a shard under none.
+#[must_use]
+pub fn node(fanout: u16, children: Vec<(u16, PbLink)>, stat: Stat) -> PbNode {
+    let width = prefix_len(u64::from(fanout));
+    let mut field = vec![0_u8; usize::from(fanout / 8)];
+    let links = children.into_iter().map(|(slot, link)| {
+        let byte = field.len().checked_sub(1 + usize::from(slot / 8));
+        if let Some(byte) = byte.and_then(|at| field.get_mut(at)) {
+            *byte |= 1 << (slot % 8);
+        }
+        let mut name = format!("{slot:0width$X}").into_bytes();
+        name.extend_from_slice(link.name());
+        PbLink { name: Some(name.into()), tsize: Some(link.size()), ..link }
+    });
+    let links = links.collect();
+    let leading = field.iter().take_while(|byte| **byte == 0).count();
+    field.drain(..leading);
+    let data = Data {
+        data: Some(field.into()),
+        hash_type: Some(HASH_TYPE),
+        fanout: Some(u64::from(fanout)),
+        ..Data::new(Kind::HamtShard).with_stat(stat)
+    };
+    PbNode { links, data: Some(data.encode().into()) }
+}
+
 /// A shard node that was read.
-pub(super) struct Shard<'a> {
+#[derive(Debug)]
+pub struct Shard<'a> {
     field: &'a [u8],
     links: &'a [PbLink],
     bits: u32,
@@ -111,7 +127,8 @@ pub(super) struct Shard<'a> {
 }
 
 /// What a link of a shard is.
-pub(super) enum Slot {
+#[derive(Debug)]
+pub enum Slot {
     /// An entry, under its own name.
     Entry(PbLink),
     /// Another shard.
@@ -119,7 +136,11 @@ pub(super) enum Slot {
 }
 
 impl<'a> Shard<'a> {
-    pub(super) fn new(data: &'a Data, links: &'a [PbLink]) -> Result<Self, ReadError> {
+    /// Checks a shard node.
+    ///
+    /// # Errors
+    /// When it is none, or a corrupt one.
+    pub fn new(data: &'a Data, links: &'a [PbLink]) -> Result<Self, ReadError> {
         if data.hash_type != Some(HASH_TYPE) {
             return Err(ReadError::ShardHash);
         }
@@ -142,12 +163,16 @@ impl<'a> Shard<'a> {
     }
 
     /// Bits of the hash that one level consumes.
-    pub(super) fn bits(&self) -> u32 {
+    #[must_use]
+    pub fn bits(&self) -> u32 {
         self.bits
     }
 
     /// What is in a slot.
-    pub(super) fn get(&self, slot: u16) -> Result<Option<Slot>, ReadError> {
+    ///
+    /// # Errors
+    /// When the link in it is corrupt.
+    pub fn get(&self, slot: u16) -> Result<Option<Slot>, ReadError> {
         let from_end = usize::from(slot / 8) + 1;
         let Some(at) = self.field.len().checked_sub(from_end) else { return Ok(None) };
         let byte = self.field.get(at).copied().unwrap_or(0);
@@ -162,8 +187,21 @@ impl<'a> Shard<'a> {
         self.classify(link).map(Some)
     }
 
+    /// The slots that are in use, in their order.
+    pub fn slots(&self) -> impl Iterator<Item = u16> {
+        let bytes = self.field.iter().rev().enumerate();
+        bytes.flat_map(|(at, byte)| {
+            let first = u16::try_from(at * 8).unwrap_or(u16::MAX);
+            let set = (0..8_u16).filter(move |bit| byte & (1 << bit) != 0);
+            set.map(move |bit| first.saturating_add(bit))
+        })
+    }
+
     /// What a link is.
-    pub(super) fn classify(&self, link: &PbLink) -> Result<Slot, ReadError> {
+    ///
+    /// # Errors
+    /// When its name is too short for one of a shard.
+    pub fn classify(&self, link: &PbLink) -> Result<Slot, ReadError> {
         let name = link.name.clone().unwrap_or_default();
         if name.len() < self.prefix {
             let name = String::from_utf8_lossy(&name).into_owned();

@@ -10,7 +10,7 @@ pub mod data;
 
 mod balanced;
 pub mod dir;
-mod hamt;
+pub mod hamt;
 pub mod import;
 pub mod read;
 pub mod settings;

@@ -15,12 +15,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "car", "config", "db", "exchange", "gc", "ipld", "ipns", "net", "pins", "repo",
+            "car", "config", "db", "exchange", "gc", "ipld", "ipns", "mfs", "net", "pins", "repo",
             "store", "tar", "unixfs",
         ],
     ),
     // L2
     ("gc", &["config", "db", "ipld", "pins", "store"]),
+    ("mfs", &["db", "exchange", "ipld", "store", "unixfs"]),
     // L1
     ("pins", &["db", "ipld", "store"]),
     ("exchange", &["ipld", "net", "store"]),

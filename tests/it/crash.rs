@@ -6,11 +6,16 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use bytes::Bytes;
 use pinmesh::db::{Db, fail};
+use pinmesh::exchange::Exchange;
 use pinmesh::gc;
 use pinmesh::ipld::Block;
+use pinmesh::mfs::{self, Mfs, Naming, Target, WriteOptions};
 use pinmesh::pins::{self, Mode, Pins};
 use pinmesh::store::{Marks, Options, Store, Verified};
+use pinmesh::unixfs::chunk::Chunker;
+use pinmesh::unixfs::dir::DirOptions;
 
 use crate::support::blocks::dag;
 
@@ -21,12 +26,61 @@ const SAYS: &str = "child: ";
 /// Rounds of the child's work; every point is passed often before the last.
 const ROUNDS: usize = 40;
 
-fn open(dir: &Path) -> (Store, Pins) {
+async fn open(dir: &Path) -> (Store, Pins, Mfs) {
     let options =
         Options { segment_bytes: 8 << 10, compact_dead_bytes_min: 1, ..Options::default() };
     let store = Store::open(dir, options).unwrap();
-    let db = Db::open(&dir.join("state.sqlite"), &[pins::SCHEMA]).unwrap();
-    (store.clone(), Pins::new(db, store))
+    let db = Db::open(&dir.join("state.sqlite"), &[pins::SCHEMA, mfs::SCHEMA]).unwrap();
+    let exchange = Exchange::new(store.clone(), None);
+    let options = mfs::Options {
+        root: Naming::V0,
+        directories: DirOptions { threshold: 600, ..DirOptions::default() },
+        chunker: Chunker::parse("size-1000").unwrap(),
+        unflushed_max: 0,
+    };
+    let mfs = Mfs::open(db.clone(), exchange, options).await.unwrap();
+    (store.clone(), Pins::new(db, store), mfs)
+}
+
+/// The file of a round; one directory holds them all, and becomes a HAMT on the way.
+fn file(round: usize) -> (String, Vec<u8>) {
+    let line = format!("the file of round {round}\n");
+    (format!("/files/{round}"), line.repeat(100 + round).into_bytes())
+}
+
+/// Writes the file of a round in two writes, of which the first is not flushed.
+async fn write_file(mfs: &Mfs, round: usize) {
+    let (path, bytes) = file(round);
+    let half = bytes.len() / 2;
+    for (at, end, flush) in [(0, half, false), (half, bytes.len(), true)] {
+        let create = Some(Naming::V0);
+        let options = WriteOptions { create, offset: at as u64, flush, ..WriteOptions::default() };
+        let piece = Bytes::copy_from_slice(&bytes[at..end]);
+        let source = futures_util::stream::iter([Ok::<_, ()>(piece)]);
+        mfs.write(&path, options, source).await.unwrap().unwrap();
+    }
+}
+
+/// Every block below the tree's root is there; the names of its files.
+async fn check_tree(store: &Store, mfs: &Mfs, context: &str) -> BTreeSet<usize> {
+    let mut walk = store.walk(Marks::default()).complete();
+    for root in mfs.roots() {
+        walk.root(&root).unwrap();
+        while walk.advance().unwrap() {}
+    }
+    assert!(walk.take_problems().is_empty(), "{context}: a block of the tree is missing");
+    let mut rounds = BTreeSet::new();
+    for item in mfs.list("/files", false).await.unwrap_or_default() {
+        let round = str::from_utf8(&item.name).unwrap().parse().unwrap();
+        let (path, bytes) = file(round);
+        let Target::File { entry, .. } = mfs.target(&path).await.unwrap() else {
+            panic!("{context}: {path}")
+        };
+        let size = mfs.size(&entry.cid).await.unwrap();
+        assert_eq!(size, bytes.len() as u64, "{context}: {path} is not whole");
+        rounds.insert(round);
+    }
+    rounds
 }
 
 fn blocks(round: usize) -> Vec<Block> {
@@ -41,7 +95,9 @@ fn child() {
     let Some(dir) = std::env::var_os(DIR_VARIABLE) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (store, pins) = open(Path::new(&dir));
+        let (store, pins, mfs) = open(Path::new(&dir)).await;
+        let new = mfs::NewFolder { naming: Naming::V0, parents: true };
+        mfs.make_folder("/files", new, true).await.unwrap();
         for round in 0..ROUNDS {
             let blocks = blocks(round);
             let root = blocks.last().unwrap().cid.clone();
@@ -52,6 +108,13 @@ fn child() {
             pins.add(root, Mode::Recursive, format!("round {round}")).await.unwrap();
             println!("{SAYS}pinned {round}");
             drop(session);
+            write_file(&mfs, round).await;
+            println!("{SAYS}wrote {round}");
+            if round % 3 == 0 {
+                println!("{SAYS}removing {round}");
+                mfs.remove(&file(round).0, false, false).await.unwrap();
+                println!("{SAYS}removed {round}");
+            }
             if round % 4 != 0 {
                 println!("{SAYS}unpinning {round}");
                 let root = self::blocks(round).last().unwrap().cid.clone();
@@ -59,7 +122,10 @@ fn child() {
                 println!("{SAYS}unpinned {round}");
             }
             if round % 5 == 4 {
-                let mut run = gc::run(&store, &pins, Vec::new);
+                let mut run = {
+                    let mfs = mfs.clone();
+                    gc::run(&store, &pins, move || mfs.roots())
+                };
                 while let Some(event) = run.next().await {
                     event.unwrap();
                 }
@@ -87,6 +153,10 @@ struct Acknowledged {
     /// Unpinned, or about to be.
     unpinning: BTreeSet<usize>,
     unpinned: BTreeSet<usize>,
+    wrote: BTreeSet<usize>,
+    /// Removed from the tree, or about to be.
+    removing: BTreeSet<usize>,
+    removed: BTreeSet<usize>,
 }
 
 impl Acknowledged {
@@ -99,13 +169,22 @@ impl Acknowledged {
             "pinned" => self.pinned.insert(round),
             "unpinning" => self.unpinning.insert(round),
             "unpinned" => self.unpinned.insert(round),
+            "wrote" => self.wrote.insert(round),
+            "removing" => self.removing.insert(round),
+            "removed" => self.removed.insert(round),
             other => panic!("{other}"),
         }
     }
 }
 
 fn check(dir: &Path, acknowledged: &Acknowledged, context: &str) {
-    let (store, pins) = open(dir);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (store, pins, mfs) = runtime.block_on(open(dir));
+    let files = runtime.block_on(check_tree(&store, &mfs, context));
+    for round in acknowledged.wrote.difference(&acknowledged.removing) {
+        assert!(files.contains(round), "{context}: file {round} is lost");
+    }
+    assert!(files.is_disjoint(&acknowledged.removed), "{context}: a removal is lost");
     for round in acknowledged.stored.difference(&acknowledged.unpinning) {
         for block in blocks(*round) {
             let found = store.get(&block.cid).unwrap();
@@ -134,9 +213,9 @@ fn check(dir: &Path, acknowledged: &Acknowledged, context: &str) {
     };
     let before = list(&store);
     assert_eq!(store.stats().unwrap().blocks, before.len() as u64, "{context}");
-    drop((store, pins, walk));
+    drop((store, pins, mfs, walk));
     Store::rebuild_index(dir).unwrap();
-    let (store, _) = open(dir);
+    let (store, _, _) = runtime.block_on(open(dir));
     assert_eq!(list(&store), before, "{context}: the packs say something else than the index");
 }
 

@@ -13,7 +13,8 @@ use super::value::Forms;
 use super::{Error, Reply, Request, Value};
 use crate::node::ls::{Entry, EntryKind};
 use crate::node::{Node, Reach};
-use text::{FileMode, Table, Time};
+use text::Table;
+pub(super) use text::{FileMode, Time};
 
 /// `LsOutput`.
 #[derive(Debug, Serialize)]

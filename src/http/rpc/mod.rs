@@ -72,6 +72,7 @@ mod key;
 mod log;
 mod ls;
 pub mod media_type;
+mod mfs;
 mod multibase;
 mod multipart;
 mod name;

@@ -85,16 +85,28 @@ impl Table {
 
 /// Go's `os.FileMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileMode(pub(super) u32);
+pub(in crate::http::rpc) struct FileMode(pub(in crate::http::rpc) u32);
 
 impl FileMode {
+    const DIRECTORY: u32 = 1 << 31;
+    const SYMLINK: u32 = 1 << 27;
     const SETUID: u32 = 1 << 23;
     const SETGID: u32 = 1 << 22;
     const STICKY: u32 = 1 << 20;
 
     /// Of twelve permission bits as Unix has them.
-    pub(super) fn of_permissions(mode: u32) -> Self {
+    pub(in crate::http::rpc) fn of_permissions(mode: u32) -> Self {
         Self((mode & 0o777) | (mode & 0o6000) << 12 | (mode & 0o1000) << 11)
+    }
+
+    /// That of a directory.
+    pub(in crate::http::rpc) fn directory(self) -> Self {
+        Self(self.0 | Self::DIRECTORY)
+    }
+
+    /// That of a symbolic link.
+    pub(in crate::http::rpc) fn symlink(self) -> Self {
+        Self(self.0 | Self::SYMLINK)
     }
 
     fn permissions(self, special: [(u32, char, char); 3]) -> String {
@@ -124,7 +136,13 @@ impl FileMode {
 /// As Go prints it.
 impl fmt::Display for FileMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = [(Self::SETUID, 'u'), (Self::SETGID, 'g'), (Self::STICKY, 't')];
+        let bits = [
+            (Self::DIRECTORY, 'd'),
+            (Self::SYMLINK, 'L'),
+            (Self::SETUID, 'u'),
+            (Self::SETGID, 'g'),
+            (Self::STICKY, 't'),
+        ];
         let set: String = bits.iter().filter(|(bit, _)| self.0 & bit != 0).map(|b| b.1).collect();
         let special = if set.is_empty() { "-" } else { &set };
         write!(f, "{special}{}", self.permissions([(0, ' ', ' '); 3]))
@@ -133,7 +151,7 @@ impl fmt::Display for FileMode {
 
 /// Go's `time.Time` in UTC; none is the first moment of year 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Time {
+pub(in crate::http::rpc) struct Time {
     seconds: i64,
     nanos: u32,
 }
@@ -142,7 +160,7 @@ impl Time {
     const ZERO: Self = Self { seconds: -62_135_596_800, nanos: 0 };
 
     /// Of an entry that may have none.
-    pub(super) fn of(mtime: Option<Mtime>) -> Self {
+    pub(in crate::http::rpc) fn of(mtime: Option<Mtime>) -> Self {
         mtime.map_or(Self::ZERO, |mtime| Self { seconds: mtime.seconds, nanos: mtime.nanoseconds })
     }
 
@@ -160,6 +178,13 @@ impl Time {
             return format!("{month} {day:02} {:02}:{:02}", of_day / 3600, of_day / 60 % 60);
         }
         format!("{month} {day:02}  {year:04}")
+    }
+
+    /// To the second, with the day spelled out: `2 Jan 2006, 15:04:05 UTC`.
+    pub(in crate::http::rpc) fn spelled(self) -> String {
+        let Date { year, month, day } = Date::of(self.seconds);
+        let clock = Self { nanos: 0, ..self }.clock();
+        format!("{day} {} {year:04}, {clock} UTC", month_name(month))
     }
 
     fn fraction(self) -> String {

@@ -2,26 +2,26 @@
 //!
 //! Data only.
 
-use super::super::{key, name, object};
+use super::super::{key, mfs, name, object};
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, int64, later, removed, string, text, uint, uint64};
 
 /// The rows, parents before their children.
 pub(super) const COMMANDS: &[Command] = &[
     group("files").options(&[flag(&["flush", "f"]).or(Default::Bool(true))]),
-    later("files/chcid", Class::Nothing).args(&[text("path")]).options(&[int(&["cid-version", "cid-ver"]), string(&["hash"])]),
-    later("files/chmod", Class::Nothing).status(Status::Experimental).args(&[text("mode"), text("path")]),
+    later("files/chcid", Class::Nothing).args(&[text("path")]).options(&[int(&["cid-version", "cid-ver"]), string(&["hash"])]).run(|request| Box::pin(mfs::chcid(request))),
+    later("files/chmod", Class::Nothing).status(Status::Experimental).args(&[text("mode"), text("path")]).run(|request| Box::pin(mfs::chmod(request))),
     later("files/chroot", Class::One).cli_only().status(Status::Experimental).args(&[text("cid").optional()]).options(&[flag(&["confirm"])]),
-    later("files/cp", Class::Nothing).args(&[text("source"), text("dest")]).options(&[flag(&["force"]), flag(&["parents", "p"])]),
-    later("files/flush", Class::One).args(&[text("path").optional()]),
-    later("files/ls", Class::One).args(&[text("path").optional()]).options(&[flag(&["long", "l"]), flag(&["U"])]),
-    later("files/mkdir", Class::Nothing).args(&[text("path")]).options(&[flag(&["parents", "p"]), int(&["cid-version", "cid-ver"]), string(&["hash"])]),
-    later("files/mv", Class::Nothing).args(&[text("source"), text("dest")]),
-    later("files/read", Class::Raw).args(&[text("path")]).options(&[int64(&["offset", "o"]), int64(&["count", "n"])]),
-    later("files/rm", Class::Nothing).args(&[text("path").variadic()]).options(&[flag(&["recursive", "r"]), flag(&["force"])]),
-    later("files/stat", Class::One).args(&[text("path")]).options(&[string(&["format"]).or(Default::Str("<hash>\nSize: <size>\nCumulativeSize: <cumulsize>\nChildBlocks: <childs>\nType: <type>\nMode: <mode> (<mode-octal>)\nMtime: <mtime>")), flag(&["hash"]), flag(&["size"]), flag(&["with-local"])]),
-    later("files/touch", Class::Nothing).status(Status::Experimental).args(&[text("path")]).options(&[int64(&["mtime"]), uint(&["mtime-nsecs"])]),
-    later("files/write", Class::Nothing).args(&[text("path"), file("data").stdin()]).options(&[int64(&["offset", "o"]), flag(&["create", "e"]), flag(&["parents", "p"]), flag(&["truncate", "t"]), int64(&["count", "n"]), flag(&["raw-leaves"]), int(&["cid-version", "cid-ver"]), string(&["hash"])]),
+    later("files/cp", Class::Nothing).args(&[text("source"), text("dest")]).options(&[flag(&["force"]), flag(&["parents", "p"])]).run(|request| Box::pin(mfs::cp(request))),
+    later("files/flush", Class::One).args(&[text("path").optional()]).run(|request| Box::pin(mfs::flush(request))),
+    later("files/ls", Class::One).args(&[text("path").optional()]).options(&[flag(&["long", "l"]), flag(&["U"])]).run(|request| Box::pin(mfs::ls(request))),
+    later("files/mkdir", Class::Nothing).args(&[text("path")]).options(&[flag(&["parents", "p"]), int(&["cid-version", "cid-ver"]), string(&["hash"])]).run(|request| Box::pin(mfs::mkdir(request))),
+    later("files/mv", Class::Nothing).args(&[text("source"), text("dest")]).run(|request| Box::pin(mfs::mv(request))),
+    later("files/read", Class::Raw).args(&[text("path")]).options(&[int64(&["offset", "o"]), int64(&["count", "n"])]).run(|request| Box::pin(mfs::read(request))),
+    later("files/rm", Class::Nothing).args(&[text("path").variadic()]).options(&[flag(&["recursive", "r"]), flag(&["force"])]).run(|request| Box::pin(mfs::rm(request))),
+    later("files/stat", Class::One).args(&[text("path")]).options(&[string(&["format"]).or(Default::Str("<hash>\nSize: <size>\nCumulativeSize: <cumulsize>\nChildBlocks: <childs>\nType: <type>\nMode: <mode> (<mode-octal>)\nMtime: <mtime>")), flag(&["hash"]), flag(&["size"]), flag(&["with-local"])]).run(|request| Box::pin(mfs::stat(request))),
+    later("files/touch", Class::Nothing).status(Status::Experimental).args(&[text("path")]).options(&[int64(&["mtime"]), uint(&["mtime-nsecs"])]).run(|request| Box::pin(mfs::touch(request))),
+    later("files/write", Class::Nothing).args(&[text("path"), file("data").stdin()]).options(&[int64(&["offset", "o"]), flag(&["create", "e"]), flag(&["parents", "p"]), flag(&["truncate", "t"]), int64(&["count", "n"]), flag(&["raw-leaves"]), int(&["cid-version", "cid-ver"]), string(&["hash"])]).run(|request| Box::pin(mfs::write(request))),
     group("key"),
     later("key/export", Class::One).cli_only().args(&[text("name").stdin()]).options(&[string(&["output", "o"]), string(&["format", "f"]).or(Default::Str("libp2p-protobuf-cleartext"))]),
     later("key/gen", Class::One).args(&[text("name")]).options(&[string(&["type", "t"]).or(Default::Str("ed25519")), int(&["size", "s"]), string(&["ipns-base"]).or(Default::Str("base36"))]).run(|request| Box::pin(key::generate(request))),

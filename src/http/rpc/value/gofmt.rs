@@ -366,9 +366,12 @@ impl ser::SerializeStruct for Fields<'_, '_> {
 
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
-        _: &'static str,
+        key: &'static str,
         value: &T,
     ) -> Result<(), Unsupported> {
+        if key.ends_with('>') {
+            return Ok(());
+        }
         if !std::mem::take(&mut self.first) {
             self.go.push(" ");
         }

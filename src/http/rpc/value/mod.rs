@@ -12,7 +12,7 @@
 //! - The struct's name is the Go type: `#[serde(rename = "pin.PinLsType")]`; XML shows what follows
 //!   the last dot.
 //! - A field named `"cid>Cid"` is `cid` in JSON and `Cid` elsewhere; `">mode"` is not in JSON at
-//!   all; a field named `""` is an embedded struct.
+//!   all, and `"Mode>"` in JSON alone; a field named `""` is an embedded struct.
 //! - [`Omit`] is `omitempty`: JSON leaves an empty one out, the others show it.
 //! - [`Link`] is a CID as such (`{"/":"…"}`); a CID shown as text is a `String`.
 //! - [`Base64`] is `[]byte`, [`Int`] (and `i32`) is Go's `int`, `i64` its `int64`, `u64` its

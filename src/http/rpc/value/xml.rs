@@ -333,6 +333,9 @@ impl ser::SerializeStruct for Fields<'_, '_> {
         value: &T,
     ) -> Result<(), Unsupported> {
         let name = go_name(key);
+        if name.is_empty() && !key.is_empty() {
+            return Ok(());
+        }
         if name.is_empty() {
             self.xml.embedded = true;
         } else if name.starts_with(|c: char| c.is_ascii_lowercase()) {
