@@ -45,8 +45,9 @@ def foreign(repo, key):
 class Foreign:
     def __init__(self, where, key):
         where.mkdir()
-        self.process = subprocess.Popen([sys.executable, __file__, str(where / "repo"), str(key)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=open(where / "stderr.txt", "w"), text=True)
+        self.process = subprocess.Popen([sys.executable, HERE / "test.py", str(where / "repo"), str(key)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=open(where / "stderr.txt", "w"), text=True,
+                                        cwd=where)   # it writes a log to where it runs
         (where / "repo").mkdir()
         try:
             self.id, self.address = self("id"), self("addresses")[0]
