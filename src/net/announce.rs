@@ -29,7 +29,8 @@ impl Announce {
         addresses
     }
 
-    fn hides(&self, address: &Multiaddr) -> bool {
+    /// Whether the config forbids to tell of an address.
+    pub(super) fn hides(&self, address: &Multiaddr) -> bool {
         let ip = ip_of(address);
         self.hidden.contains(address)
             || self.hidden_masks.iter().any(|mask| ip.is_some_and(|ip| mask.contains(ip)))

@@ -6,10 +6,11 @@ use std::time::Duration;
 use libp2p::connection_limits::ConnectionLimits;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{connection_limits, identify, mdns, ping};
+use libp2p::{autonat, connection_limits, identify, mdns, ping, relay};
 use libp2p_identity::Keypair;
 
 use super::kad::{self, Kademlia};
+use super::limits::Limits;
 use super::{bitswap, gossip};
 
 /// The protocol version that Kubo tells.
@@ -21,9 +22,8 @@ const IDENTIFY_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Connections with one peer: two that dial each other at once make two.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 
-/// Connections that are being made, in each direction. One that comes in costs memory before it
-/// has shown that it has the key.
-const PENDING_MAX: u32 = 256;
+/// Connections that this node is making.
+const PENDING_OUT_MAX: u32 = 256;
 
 /// The protocols. To add one: a field here, made in [`Behaviour::new`]; a file with what it is asked
 /// and what becomes of its events; an arm in `service.rs` for each.
@@ -38,21 +38,29 @@ pub(super) struct Behaviour {
     pub(super) gossip: Toggle<gossip::Behaviour>,
     /// Behind the limits: a connection that they refuse is none to it.
     pub(super) bitswap: Toggle<bitswap::Behaviour>,
+    /// Answers who asks whether it can be reached, and asks the same of peers at public addresses.
+    pub(super) autonat: autonat::v1::Behaviour,
+    pub(super) reachability: autonat::v2::client::Behaviour,
+    pub(super) dial_back: autonat::v2::server::Behaviour,
+    /// Accepts connections over a relay that a peer came by.
+    pub(super) relay: relay::client::Behaviour,
 }
 
 /// What the behaviour is made of.
 pub(super) struct Parts<'a> {
     pub(super) keypair: &'a Keypair,
     pub(super) agent: &'a str,
-    pub(super) connections_in_max: u32,
+    pub(super) limits: Limits,
     pub(super) mdns: bool,
     pub(super) gossip: Option<gossip::Behaviour>,
     pub(super) bitswap: Option<bitswap::Behaviour>,
+    /// Belongs to the relay's transport.
+    pub(super) relay: relay::client::Behaviour,
 }
 
 impl Behaviour {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { keypair, agent, connections_in_max, mdns, gossip, bitswap } = parts;
+        let Parts { keypair, agent, limits: most, mdns, gossip, bitswap, relay } = parts;
         let identify =
             identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keypair)
                 .with_agent_version(agent.to_owned())
@@ -63,9 +71,9 @@ impl Behaviour {
                 // Addresses are remembered by the handle, for every protocol.
                 .with_cache_size(0);
         let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(PENDING_MAX))
-            .with_max_pending_outgoing(Some(PENDING_MAX))
-            .with_max_established_incoming(Some(connections_in_max))
+            .with_max_pending_incoming(Some(most.pending_in()))
+            .with_max_pending_outgoing(Some(PENDING_OUT_MAX))
+            .with_max_established_incoming(Some(most.connections_in))
             .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
         Self {
             limits: connection_limits::Behaviour::new(limits),
@@ -73,6 +81,13 @@ impl Behaviour {
             ping: ping::Behaviour::default(),
             kademlia: kad::behaviour(keypair.public().to_peer_id()),
             streams: libp2p_stream::Behaviour::new(),
+            autonat: autonat::v1::Behaviour::new(
+                keypair.public().to_peer_id(),
+                autonat::v1::Config::default(),
+            ),
+            reachability: autonat::v2::client::Behaviour::default(),
+            dial_back: autonat::v2::server::Behaviour::default(),
+            relay,
             mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
             gossip: gossip.into(),
             bitswap: bitswap.into(),

@@ -17,16 +17,18 @@ use super::opening::Mismatch;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialFailure {
     /// Nobody knows where the peer is.
-    #[error("no addresses")]
+    #[error("failed to find any peer in table")]
     NoAddresses,
     /// The peer is this node.
     #[error("failed to dial: dial to self attempted")]
     OwnPeer,
     /// No address led to the peer.
-    #[error("failed to dial: failed to dial {peer}: all dials failed{causes}")]
+    #[error("failed to dial: failed to dial {peer}: {summary}{causes}")]
     Failed {
         /// The peer.
         peer: PeerId,
+        /// What they have in common.
+        summary: &'static str,
         /// A line for each address.
         causes: String,
     },
@@ -102,8 +104,11 @@ impl Dials {
     pub(super) fn failed(&mut self, id: ConnectionId, error: DialError) {
         let Some(dial) = self.0.remove(&id) else { return };
         let failure = match error {
-            DialError::NoAddresses => DialFailure::NoAddresses,
-            error => DialFailure::Failed { peer: dial.peer, causes: causes(&error) },
+            DialError::NoAddresses if dial.addresses.is_empty() => DialFailure::NoAddresses,
+            error => {
+                let (summary, causes) = causes(&dial, &error);
+                DialFailure::Failed { peer: dial.peer, summary, causes }
+            }
         };
         for waiting in dial.waiting {
             let _ = waiting.send(Err(failure.clone()));
@@ -111,25 +116,43 @@ impl Dials {
     }
 }
 
-/// A line for each address that was tried.
-fn causes(error: &DialError) -> String {
-    let line = |address: &Multiaddr, cause: &str| format!("\n  * [{}] {cause}", place(address));
-    match error {
+/// Why an address was not even tried.
+const NO_TRANSPORT: &str = "no transport for protocol";
+const OWN_ADDRESS: &str = "dial to self attempted";
+const FILTERED: &str = "gater disallows connection to peer";
+
+/// What the causes have in common, and a line for each address.
+fn causes(dial: &Dial, error: &DialError) -> (&'static str, String) {
+    let causes: Vec<(&Multiaddr, String)> = match error {
         DialError::Transport(tried) => tried
             .iter()
-            .map(|(address, error)| line(address, &transport_cause(address, error)))
+            .map(|(address, error)| (address, transport_cause(address, error)))
             .collect(),
-        DialError::WrongPeerId { obtained, address } => line(
-            address,
-            &format!("failed to negotiate security protocol: peer id mismatch: got {obtained}"),
-        ),
-        other => format!(": {}", deepest(other)),
-    }
+        DialError::WrongPeerId { obtained, address } => {
+            let expected = dial.peer;
+            let cause = format!(
+                "failed to negotiate security protocol: peer id mismatch: expected {expected}, but \
+                 remote key matches {obtained}"
+            );
+            vec![(address, cause)]
+        }
+        DialError::LocalPeerId { address } => vec![(address, OWN_ADDRESS.to_owned())],
+        // What was given was taken out of the list: this node listens there.
+        DialError::NoAddresses => {
+            dial.addresses.iter().map(|address| (address, OWN_ADDRESS.to_owned())).collect()
+        }
+        other => return ("all dials failed", format!(": {}", deepest(other))),
+    };
+    let untried = [NO_TRANSPORT, OWN_ADDRESS, FILTERED];
+    let is_untried = causes.iter().all(|(_, cause)| untried.contains(&cause.as_str()));
+    let summary = if is_untried { "no good addresses" } else { "all dials failed" };
+    let lines = causes.iter().map(|(address, cause)| format!("\n  * [{}] {cause}", place(address)));
+    (summary, lines.collect())
 }
 
 fn transport_cause(address: &Multiaddr, error: &TransportError<std::io::Error>) -> String {
     let error = match error {
-        TransportError::MultiaddrNotSupported(_) => return "no transport for protocol".to_owned(),
+        TransportError::MultiaddrNotSupported(_) => return NO_TRANSPORT.to_owned(),
         TransportError::Other(error) => error,
     };
     if let Some(mismatch) = Mismatch::within(error) {
@@ -137,7 +160,9 @@ fn transport_cause(address: &Multiaddr, error: &TransportError<std::io::Error>) 
     }
     let cause = deepest(error);
     match super::tcp::tcp_socket(address) {
-        Some(_) if cause.starts_with("gater") => cause,
+        Some(_) if cause == FILTERED => cause,
+        // What libp2p says when no transport takes the address that a name stands for.
+        None if cause.contains("Unsupported resolved address") => NO_TRANSPORT.to_owned(),
         Some(socket) => {
             let family = if socket.is_ipv4() { "tcp4" } else { "tcp6" };
             format!("dial {family} {socket}: {cause}")

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, ready};
 
@@ -17,6 +17,7 @@ use libp2p::core::muxing::StreamMuxerEvent;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 
+use super::limits::{Count, streams_max};
 use super::lock;
 
 /// How much of a stream's negotiation is read for the protocol's name.
@@ -45,6 +46,9 @@ pub struct Bandwidth {
 struct Counter {
     received: AtomicU64,
     sent: AtomicU64,
+    /// Streams that are open; counted for protocols only.
+    inbound: AtomicU32,
+    outbound: AtomicU32,
     /// Held for moments only, never across an await.
     rates: Mutex<Rates>,
 }
@@ -58,6 +62,14 @@ struct Rates {
 }
 
 impl Counter {
+    /// The streams that the answering side is on.
+    fn streams(&self, answers: Side) -> &AtomicU32 {
+        match answers {
+            Side::Sent => &self.inbound,
+            Side::Received => &self.outbound,
+        }
+    }
+
     fn add(&self, received: u64, sent: u64) {
         self.received.fetch_add(received, Ordering::Relaxed);
         self.sent.fetch_add(sent, Ordering::Relaxed);
@@ -116,14 +128,25 @@ struct Fresh {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     next: AtomicU64,
-    /// By number; the name is empty while it is negotiated.
-    open: Mutex<BTreeMap<u64, String>>,
+    /// By number.
+    open: Mutex<BTreeMap<u64, Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// Empty while it is negotiated.
+    protocol: String,
+    is_inbound: bool,
 }
 
 impl Streams {
-    /// The protocols of the streams that have one, oldest first.
-    pub(super) fn protocols(&self) -> Vec<String> {
-        lock(&self.open).values().filter(|name| !name.is_empty()).cloned().collect()
+    /// The protocols of the streams that have one, oldest first, and how many of them the peer
+    /// opened.
+    pub(super) fn protocols(&self) -> (Vec<String>, usize) {
+        let open = lock(&self.open);
+        let spoken = || open.values().filter(|open| !open.protocol.is_empty());
+        let inbound = spoken().filter(|open| open.is_inbound).count();
+        (spoken().map(|open| open.protocol.clone()).collect(), inbound)
     }
 }
 
@@ -161,6 +184,17 @@ impl Meter {
         Arc::clone(lock(&self.0.protocols).entry(name.to_owned()).or_default())
     }
 
+    /// How many streams of a protocol are open.
+    pub(super) fn streams_of(&self, name: &str) -> Count {
+        let counter = lock(&self.0.protocols).get(name).cloned();
+        let open = |answers| {
+            counter
+                .as_ref()
+                .map_or(0, |counter| u64::from(counter.streams(answers).load(Ordering::Relaxed)))
+        };
+        Count { inbound: open(Side::Sent), outbound: open(Side::Received) }
+    }
+
     /// Works out all rates, `seconds` after the last time.
     pub(super) fn tick(&self, seconds: f64) {
         self.0.total.tick(seconds);
@@ -194,14 +228,17 @@ pub(super) struct Metered<M> {
 impl<M> Metered<M> {
     fn stream<S>(&self, inner: S, side: Side) -> MeteredStream<S> {
         let number = self.streams.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.streams.open).insert(number, String::new());
+        let open = Open { protocol: String::new(), is_inbound: side == Side::Sent };
+        lock(&self.streams.open).insert(number, open);
         MeteredStream {
             inner,
             meter: self.meter.clone(),
             peer: Arc::clone(&self.peer),
             streams: Arc::clone(&self.streams),
             number,
+            answers: side,
             protocol: None,
+            is_refused: false,
             negotiation: Some(Negotiation::new(side)),
         }
     }
@@ -306,7 +343,10 @@ pub(super) struct MeteredStream<S> {
     peer: Arc<Counter>,
     streams: Arc<Streams>,
     number: u64,
+    answers: Side,
     protocol: Option<Arc<Counter>>,
+    /// Whether there were as many streams of the protocol as there may be.
+    is_refused: bool,
     /// `None` once it is over.
     negotiation: Option<Negotiation>,
 }
@@ -332,16 +372,35 @@ impl<S> MeteredStream<S> {
             Found::Protocol(name) => {
                 let counter = self.meter.protocol(&name);
                 counter.add(negotiation.received, negotiation.sent);
+                let before = counter.streams(self.answers).fetch_add(1, Ordering::Relaxed);
+                self.is_refused = streams_max(&name).is_some_and(|most| before >= most);
                 self.protocol = Some(counter);
                 self.negotiation = None;
-                lock(&self.streams.open).insert(self.number, name);
+                if let Some(open) = lock(&self.streams.open).get_mut(&self.number) {
+                    open.protocol = name;
+                }
             }
         }
     }
 }
 
+impl<S> MeteredStream<S> {
+    /// Fails when the stream is one too many.
+    fn check(&self) -> io::Result<()> {
+        if self.is_refused {
+            return Err(io::Error::other(
+                "resource limit exceeded: too many streams of a protocol",
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl<S> Drop for MeteredStream<S> {
     fn drop(&mut self) {
+        if let Some(protocol) = &self.protocol {
+            protocol.streams(self.answers).fetch_sub(1, Ordering::Relaxed);
+        }
         lock(&self.streams.open).remove(&self.number);
     }
 }
@@ -352,6 +411,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        self.check()?;
         let count = ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
         self.count(Side::Received, buffer.get(..count).unwrap_or_default());
         Poll::Ready(Ok(count))
@@ -364,6 +424,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check()?;
         let count = ready!(Pin::new(&mut self.inner).poll_write(context, buffer))?;
         self.count(Side::Sent, buffer.get(..count).unwrap_or_default());
         Poll::Ready(Ok(count))

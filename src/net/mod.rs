@@ -21,6 +21,7 @@ mod introduction;
 mod invite;
 mod kad;
 mod keeper;
+mod limits;
 mod mask;
 mod members;
 mod meter;
@@ -42,6 +43,7 @@ pub use keeper::{Keeper, Watermarks};
 pub use libp2p::{Stream, StreamProtocol};
 pub use libp2p_identity::{Keypair, PeerId};
 pub use libp2p_stream::Control;
+pub use limits::{Limit, Limits, Resources, Scope, Use};
 pub use mask::{Mask, MaskError};
 pub use meter::Bandwidth;
 pub use multiaddr::Multiaddr;
@@ -51,10 +53,11 @@ pub use service::Service;
 pub use swarm_key::{SwarmKey, SwarmKeyError};
 pub use tcp::bind;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::swarm::Swarm;
 use tokio::net::TcpListener;
@@ -87,6 +90,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long [`Network::connect_identified`] waits for a peer to say who it is.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a peer that was dialled has a place in the accounts, and how many have.
+const RECENT: Duration = Duration::from_secs(60);
+const RECENT_MAX: usize = 1024;
+
 /// What a network is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -106,10 +113,10 @@ pub struct Options {
     pub announce: Announce,
     /// Whether peers on the local network are looked for with mDNS.
     pub mdns: bool,
-    /// How many connections that others opened are kept at once.
-    pub connections_in_max: u32,
     /// How publish and subscribe is set up, if it is.
     pub gossip: Option<GossipOptions>,
+    /// What the network may use.
+    pub limits: Limits,
 }
 
 /// Why the network cannot start.
@@ -147,6 +154,12 @@ struct Inner {
     streams: Control,
     is_private: bool,
     has_gossip: bool,
+    limits: Limits,
+    /// Connections that are being made.
+    pending_in: AtomicU32,
+    pending_out: AtomicU32,
+    /// Held for moments only, never across an await.
+    recent_dials: Mutex<HashMap<PeerId, Instant>>,
     announce: Announce,
     /// Told when other peers are to be connected.
     wanted: Notify,
@@ -173,6 +186,28 @@ impl Inner {
 
     fn peering(&self) -> MutexGuard<'_, BTreeMap<PeerId, BTreeSet<Multiaddr>>> {
         lock(&self.peering)
+    }
+
+    /// A peer is dialled, at addresses that somebody gave.
+    fn dialled(&self, peer: PeerId, addresses: &[Multiaddr]) {
+        let now = Instant::now();
+        let mut recent = lock(&self.recent_dials);
+        recent.retain(|_, at| now.duration_since(*at) < RECENT);
+        if recent.len() < RECENT_MAX {
+            recent.insert(peer, now);
+        }
+        drop(recent);
+        if peer != self.peer_id {
+            self.peers().learn(peer, addresses.to_vec());
+        }
+    }
+
+    /// The connections that are being made.
+    fn pending(&self) -> limits::Count {
+        limits::Count {
+            inbound: u64::from(self.pending_in.load(Ordering::Relaxed)),
+            outbound: u64::from(self.pending_out.load(Ordering::Relaxed)),
+        }
     }
 
     /// The addresses to try for a peer: those given, then those that are known.
@@ -205,12 +240,15 @@ impl Network {
         let listening: Vec<Multiaddr> =
             bound.iter().map(|(socket, _)| multiaddr_of(*socket)).collect();
         let peer_id = options.keypair.public().to_peer_id();
-        let (gate, meter) = (Arc::new(Gate::new(options.filters)), Meter::default());
+        let (gate, meter) =
+            (Arc::new(Gate::new(options.filters, options.limits.descriptors)), Meter::default());
+        let (relay_transport, relay) = libp2p::relay::client::new(peer_id);
         let transport = transport::build(transport::Parts {
             keypair: options.keypair.clone(),
             swarm_key: options.swarm_key.as_ref().map(SwarmKey::psk),
             gate: Arc::clone(&gate),
             meter: meter.clone(),
+            relay: relay_transport,
             bound,
         })
         .map_err(Error::Transport)?;
@@ -220,21 +258,15 @@ impl Network {
         let behaviour = Behaviour::new(behaviour::Parts {
             keypair: &options.keypair,
             agent: &options.agent,
-            connections_in_max: options.connections_in_max,
+            limits: options.limits,
             mdns: options.mdns,
             gossip: gossip_behaviour,
             bitswap,
+            relay,
         });
         let streams = behaviour.streams.new_control();
-        let config =
-            libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
-        let mut swarm = Swarm::new(transport, behaviour, peer_id, config);
-        for address in &listening {
-            swarm.listen_on(address.clone()).map_err(|error| Error::Listen {
-                address: address.clone(),
-                source: std::io::Error::other(error),
-            })?;
-        }
+        let mut swarm = Swarm::new(transport, behaviour, peer_id, swarm_config());
+        listening.iter().try_for_each(|address| listen(&mut swarm, address))?;
         let peering =
             options.peering.into_iter().map(|(peer, found)| (peer, found.into_iter().collect()));
         let inner = Arc::new(Inner {
@@ -246,6 +278,10 @@ impl Network {
             streams,
             is_private,
             has_gossip: gossip.is_some(),
+            limits: options.limits,
+            pending_in: AtomicU32::new(0),
+            pending_out: AtomicU32::new(0),
+            recent_dials: Mutex::default(),
             announce: options.announce,
             wanted: Notify::new(),
             bootstrap: Mutex::default(),
@@ -253,6 +289,7 @@ impl Network {
             peers: Mutex::default(),
             table: Mutex::default(),
         });
+        let mounts = inner.streams.clone().accept(service::MOUNTS).ok();
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let service = Service {
             swarm,
@@ -261,6 +298,7 @@ impl Network {
             dials: Dials::default(),
             lookups: kad::Lookups::default(),
             closing: Vec::new(),
+            mounts,
             complaints: complaints::Complaints::default(),
             gossip,
         };
@@ -489,6 +527,19 @@ impl Network {
     pub fn bandwidth_of_protocol(&self, name: &str) -> Bandwidth {
         self.inner.meter.of_protocol(name)
     }
+}
+
+fn swarm_config() -> libp2p::swarm::Config {
+    libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT)
+}
+
+/// Listens on an address that is bound.
+fn listen(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<(), Error> {
+    let listening = swarm.listen_on(address.clone());
+    listening.map(drop).map_err(|error| Error::Listen {
+        address: address.clone(),
+        source: std::io::Error::other(error),
+    })
 }
 
 /// Binds the plain TCP addresses; tells of the others.

@@ -43,11 +43,16 @@ impl Mismatch {
             }
             // The source of an `io::Error` is that of the error in it, which is passed over.
             let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            error = match inside {
-                Some(inside) => inside,
-                None => error.source()?,
+            error = match (inside, error.source()) {
+                (Some(inside), _) => inside,
+                (None, Some(source)) => source,
+                (None, None) => break,
             };
         }
+        // An error that shows another as its own hides an `io::Error`, and what is in it.
+        let text = error.to_string();
+        let all = [Self::OtherKey, Self::NoKey, Self::Closed, Self::KeyUnexpected];
+        all.into_iter().find(|mismatch| text.contains(&mismatch.to_string()))
     }
 }
 
@@ -101,8 +106,8 @@ impl<S> Opening<S> {
 
     /// The error in the words of the swarm key, when it ends the opening of a private connection:
     /// a peer with another key resets it.
-    fn failed(&mut self, error: io::Error) -> io::Error {
-        let is_opening = self.matched.take().is_some();
+    fn failed(&self, error: io::Error) -> io::Error {
+        let is_opening = self.matched.is_some();
         let is_reset = matches!(
             error.kind(),
             io::ErrorKind::ConnectionReset
@@ -143,11 +148,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Opening<S> {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, buffer)
+        // The other side may have found out first: then it is a write that fails.
+        let written = Pin::new(&mut self.inner).poll_write(context, buffer);
+        written.map_err(|error| self.failed(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        Pin::new(&mut self.inner).poll_flush(context).map_err(|error| self.failed(error))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -201,6 +208,11 @@ mod tests {
         let inner = io::Error::new(io::ErrorKind::InvalidData, Mismatch::OtherKey);
         let outer = io::Error::other(io::Error::other(inner));
         assert_eq!(Mismatch::within(&outer), Some(Mismatch::OtherKey));
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Hiding(io::Error);
+        let hidden = Hiding(io::Error::other(Mismatch::Closed));
+        assert_eq!(Mismatch::within(&hidden), Some(Mismatch::Closed));
         assert_eq!(Mismatch::within(&io::Error::other("else")), None);
     }
 }

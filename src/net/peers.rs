@@ -45,6 +45,8 @@ pub struct Connection {
     pub opened_at: Instant,
     /// What its streams speak, oldest first.
     pub streams: Vec<String>,
+    /// How many of them the peer opened.
+    pub streams_in: usize,
 }
 
 /// What a peer says of itself.
@@ -293,11 +295,16 @@ impl Peers {
 
 impl State {
     fn read(&self, id: PeerId) -> Peer {
-        let connections = self.connections.iter().map(|Open { opened, at }| Connection {
-            address: opened.address.clone(),
-            direction: opened.direction,
-            opened_at: *at,
-            streams: opened.streams.as_ref().map(|streams| streams.protocols()).unwrap_or_default(),
+        let connections = self.connections.iter().map(|Open { opened, at }| {
+            let streams = opened.streams.as_ref().map(|streams| streams.protocols());
+            let (streams, streams_in) = streams.unwrap_or_default();
+            Connection {
+                address: opened.address.clone(),
+                direction: opened.direction,
+                opened_at: *at,
+                streams,
+                streams_in,
+            }
         });
         Peer {
             id,

@@ -3,13 +3,15 @@
 //! does not keep up misses events and is told so.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{identify, mdns, ping};
+use libp2p::{Stream, StreamProtocol, identify, mdns, ping};
 use libp2p_identity::PeerId;
+use libp2p_stream::IncomingStreams;
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -24,6 +26,10 @@ use super::{Inner, kad};
 
 /// How often rates are worked out.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Where Kubo's `p2p listen` mounts its protocols. Nothing is mounted: a stream is reset, as Kubo
+/// does with one for which nobody listens.
+pub(super) const MOUNTS: StreamProtocol = StreamProtocol::new("/x/");
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -58,6 +64,7 @@ pub struct Service {
     pub(super) complaints: Complaints,
     /// Together with `gossip` of the behaviour, or not at all.
     pub(super) gossip: Option<Gossip>,
+    pub(super) mounts: Option<IncomingStreams>,
 }
 
 /// Connections that somebody waits to see closed. Bounded by the connections.
@@ -91,14 +98,25 @@ impl Service {
                 }
                 // The handle keeps a sender: the channel ends with the last of them.
                 Some(command) = self.commands.recv() => self.command(command),
+                Some(_) = next(&mut self.mounts) => {}
                 event = self.swarm.select_next_some() => self.event(event),
             }
+            self.count_pending();
         }
+    }
+
+    /// Keeps the number of connections that are being made readable for everybody.
+    fn count_pending(&self) {
+        let network = self.swarm.network_info();
+        let counters = network.connection_counters();
+        self.inner.pending_in.store(counters.num_pending_incoming(), Ordering::Relaxed);
+        self.inner.pending_out.store(counters.num_pending_outgoing(), Ordering::Relaxed);
     }
 
     fn command(&mut self, command: Command) {
         match command {
             Command::Connect { peer, addresses, reply } => {
+                self.inner.dialled(peer, &addresses);
                 let addresses = self.inner.dialable(&peer, addresses);
                 self.dials.connect(&mut self.swarm, peer, addresses, reply);
             }
@@ -147,6 +165,11 @@ impl Service {
                 let address = super::peers::without_peer(address, peer_id);
                 self.inner.peers().learn(peer_id, address.into_iter().collect());
             }
+            SwarmEvent::ExternalAddrConfirmed { address }
+                if self.inner.announce.hides(&address) =>
+            {
+                self.swarm.remove_external_address(&address);
+            }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a swarm connection could not be accepted");
             }
@@ -180,7 +203,11 @@ impl Service {
             },
             BehaviourEvent::Streams(()) => {}
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
-            BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
+            BehaviourEvent::Mdns(mdns::Event::Expired(_))
+            | BehaviourEvent::Autonat(_)
+            | BehaviourEvent::Reachability(_)
+            | BehaviourEvent::DialBack(_)
+            | BehaviourEvent::Relay(_) => {}
             BehaviourEvent::Gossip(event) => {
                 self.with_gossip(|gossip, behaviour| gossip.event(behaviour, event));
             }
@@ -257,4 +284,8 @@ impl Service {
         // Nobody listening is no error.
         let _ = self.inner.events.send(event);
     }
+}
+
+async fn next(streams: &mut Option<IncomingStreams>) -> Option<(PeerId, Stream)> {
+    streams.as_mut()?.next().await
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{AsyncRead, AsyncWrite, FutureExt as _};
 use libp2p::core::Transport;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::tcp::tokio::TcpStream;
@@ -22,7 +22,7 @@ use multiaddr::{Multiaddr, Protocol};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
-use super::gate::{Filtered, Gate};
+use super::gate::{Filtered, Gate, Slot};
 
 /// How many connections may wait to be accepted, as the runtime's own `bind` has it.
 const BACKLOG: u32 = 1024;
@@ -37,7 +37,50 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may take to answer the first packet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Event = TransportEvent<Ready<io::Result<TcpStream>>, io::Error>;
+type Event = TransportEvent<Ready<io::Result<Socket>>, io::Error>;
+
+/// A connected socket, as long as it is one of those that there may be.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    _slot: Slot,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
+    }
+}
 
 /// Listens on an address. An IPv6 one takes no IPv4 connections: the default config has a listener
 /// of its own for them, on the same port.
@@ -132,10 +175,10 @@ impl Tcp {
 }
 
 impl Transport for Tcp {
-    type Output = TcpStream;
+    type Output = Socket;
     type Error = io::Error;
-    type ListenerUpgrade = Ready<io::Result<TcpStream>>;
-    type Dial = BoxFuture<'static, io::Result<TcpStream>>;
+    type ListenerUpgrade = Ready<io::Result<Socket>>;
+    type Dial = BoxFuture<'static, io::Result<Socket>>;
 
     fn listen_on(
         &mut self,
@@ -183,10 +226,11 @@ impl Transport for Tcp {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
         if !self.gate.allows(socket.ip()) {
-            let filtered = Filtered(socket.ip());
-            return Err(TransportError::Other(io::Error::other(filtered)));
+            return Err(TransportError::Other(io::Error::other(Filtered)));
         }
-        Ok(dial(socket).boxed())
+        let slot =
+            self.gate.slot().map_err(|full| TransportError::Other(io::Error::other(full)))?;
+        Ok(dial(socket, slot).boxed())
     }
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Event> {
@@ -206,13 +250,13 @@ impl Transport for Tcp {
     }
 }
 
-async fn dial(socket: SocketAddr) -> io::Result<TcpStream> {
+async fn dial(socket: SocketAddr, slot: Slot) -> io::Result<Socket> {
     let connecting = tokio::net::TcpStream::connect(socket);
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"))??;
     connection.set_nodelay(true)?;
-    Ok(TcpStream(connection))
+    Ok(Socket { stream: TcpStream(connection), _slot: slot })
 }
 
 impl Listening {
@@ -243,7 +287,7 @@ impl Listening {
         self.shown = now;
     }
 
-    fn poll_accept(&mut self, context: &mut Context<'_>, gate: &Gate) -> Poll<Event> {
+    fn poll_accept(&mut self, context: &mut Context<'_>, gate: &Arc<Gate>) -> Poll<Event> {
         loop {
             if let Some(pause) = &mut self.pause {
                 std::task::ready!(pause.as_mut().poll(context));
@@ -266,22 +310,24 @@ impl Listening {
         }
     }
 
-    /// The event of a connection; none for one that is filtered or already gone.
+    /// The event of a connection; none for one that is filtered, one too many or already gone.
     fn accepted(
         &self,
         connection: tokio::net::TcpStream,
         remote: SocketAddr,
-        gate: &Gate,
+        gate: &Arc<Gate>,
     ) -> Option<Event> {
         if !gate.allows(remote.ip()) {
             tracing::debug!(%remote, "a connection from a filtered address was refused");
             return None;
         }
+        let full = |error: &super::gate::Full| tracing::debug!(%remote, %error, "refused");
+        let slot = gate.slot().inspect_err(full).ok()?;
         let local = connection.local_addr().ok()?;
         connection.set_nodelay(true).ok()?;
         Some(TransportEvent::Incoming {
             listener_id: self.id,
-            upgrade: ready(Ok(TcpStream(connection))),
+            upgrade: ready(Ok(Socket { stream: TcpStream(connection), _slot: slot })),
             local_addr: multiaddr_of(local),
             send_back_addr: multiaddr_of(remote),
         })

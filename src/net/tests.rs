@@ -24,8 +24,8 @@ fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
         peering: Vec::new(),
         announce: Announce::default(),
         mdns: false,
-        connections_in_max: 100,
         gossip: None,
+        limits: Limits { descriptors: 100, connections_in: 100 },
     }
 }
 

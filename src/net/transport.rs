@@ -11,15 +11,14 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::pnet::{PnetConfig, PnetError, PreSharedKey};
-use libp2p::tcp::tokio::TcpStream;
-use libp2p::{dns, noise, yamux};
+use libp2p::{dns, noise, relay, yamux};
 use libp2p_identity::{Keypair, PeerId};
 use tokio::net::TcpListener;
 
 use super::gate::Gate;
 use super::meter::Meter;
 use super::opening::{Expect, Mismatch, Opening};
-use super::tcp::Tcp;
+use super::tcp::{Socket, Tcp};
 
 /// How long keys and multiplexer may take to be agreed on.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,25 +37,33 @@ pub(super) struct Parts {
     pub(super) gate: Arc<Gate>,
     /// Counts what goes over the streams.
     pub(super) meter: Meter,
+    /// Connections that peers relay. They are wrapped in the swarm key's cipher as others are: the
+    /// relay cannot read them, and who lacks the key cannot come in by one.
+    pub(super) relay: relay::client::Transport,
     /// The sockets that will be listened on.
     pub(super) bound: Vec<(SocketAddr, TcpListener)>,
 }
 
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 /// Builds the transport.
 ///
 /// # Errors
 /// When the key pair cannot sign.
 pub(super) fn build(parts: Parts) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let Parts { keypair, swarm_key, gate, meter, bound } = parts;
+    let Parts { keypair, swarm_key, gate, meter, relay, bound } = parts;
     let noise = noise::Config::new(&keypair).map_err(io::Error::other)?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
     let key = swarm_key.map(PreSharedKey::new);
-    let transport = sockets(Tcp::new(gate, bound))?
+    let relay = relay.map(|socket, _| -> Box<dyn Bytes> { Box::new(socket) });
+    let sockets = sockets(Tcp::new(gate, bound))?;
+    let sockets = sockets.map(|socket, _| -> Box<dyn Bytes> { Box::new(socket) });
+    let transport = relay
+        .or_transport(sockets)
+        .map(|socket, _| socket.into_inner())
         .and_then(move |socket, _| protect(socket, key))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
@@ -70,7 +77,7 @@ pub(super) fn build(parts: Parts) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>>
 }
 
 /// Plain connections; names are resolved when the system says how.
-fn sockets(tcp: Tcp) -> io::Result<Boxed<TcpStream>> {
+fn sockets(tcp: Tcp) -> io::Result<Boxed<Socket>> {
     if let Err(error) = dns::tokio::Transport::system(()) {
         tracing::warn!(%error, "names in addresses of peers cannot be resolved");
         return Ok(tcp.boxed());
@@ -79,7 +86,7 @@ fn sockets(tcp: Tcp) -> io::Result<Boxed<TcpStream>> {
 }
 
 /// Wraps a connection in the cipher of the swarm key, and checks that the other side did so too.
-async fn protect(socket: TcpStream, key: Option<PreSharedKey>) -> io::Result<Box<dyn Socket>> {
+async fn protect(socket: Box<dyn Bytes>, key: Option<PreSharedKey>) -> io::Result<Box<dyn Bytes>> {
     let Some(key) = key else {
         return Ok(Box::new(Opening::new(socket, Expect::Plain)));
     };

@@ -48,7 +48,7 @@ pub mod version;
 mod walk;
 
 pub use crate::exchange::Reach;
-pub use crate::net::Bandwidth;
+pub use crate::net::{Bandwidth, Limit, Resources, Scope, Use};
 pub use about::About;
 pub(crate) use blocking::blocking;
 pub use error::Error;

@@ -6,13 +6,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Membership, Node, members, pubsub};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::Db;
-use crate::net::{self, Announce, Keeper, Mask, Multiaddr, Network, PeerId, Watermarks, bitswap};
+use crate::net::{
+    self, Announce, Keeper, Limits, Mask, Multiaddr, Network, PeerId, Watermarks, bitswap,
+};
 use crate::repo::Identity;
 
 /// Connections that others opened, at once: what Kubo allows at least.
-const CONNECTIONS_IN_MAX: u32 = 800;
+const CONNECTIONS_IN_LEAST: u32 = 800;
+
+/// Descriptors, when the system does not say how many there may be.
+const DESCRIPTORS: u64 = 1024;
 
 /// `Swarm.ConnMgr.HighWater`, `LowWater` and `GracePeriod` when the config does not say.
 const HIGH_WATER: usize = 96;
@@ -89,7 +94,7 @@ impl Start<'_> {
             peering,
             announce: announce(config)?,
             mdns: config.flag("Discovery.MDNS.Enabled").unwrap_or(true),
-            connections_in_max: CONNECTIONS_IN_MAX,
+            limits: limits(config)?,
             gossip: pubsub::options(config, self.pubsub)?,
         })
     }
@@ -138,6 +143,38 @@ fn watermarks(config: &Config) -> Option<Watermarks> {
         low: number("Swarm.ConnMgr.LowWater", LOW_WATER),
         grace: grace.map_or(GRACE, Duration::from_nanos),
     })
+}
+
+/// `Swarm.ResourceMgr`, with Kubo's defaults: a connection that others open for every mebibyte of
+/// half the memory, and half of the descriptors.
+fn limits(config: &Config) -> Result<Limits, Error> {
+    if config.flag("Swarm.ResourceMgr.Enabled") == Some(false) {
+        return Ok(Limits { descriptors: u32::MAX, connections_in: u32::MAX });
+    }
+    let memory = match config.text("Swarm.ResourceMgr.MaxMemory") {
+        Some(text) => config::parse_bytes(text)
+            .map_err(|error| Error::failed(format!("Swarm.ResourceMgr.MaxMemory: {error}")))?,
+        None => proc_number("/proc/meminfo", "MemTotal:").unwrap_or(0).saturating_mul(1024) / 2,
+    };
+    let descriptors = match config.integer("Swarm.ResourceMgr.MaxFileDescriptors") {
+        Some(most) => u64::try_from(most).unwrap_or(0),
+        None => proc_number("/proc/self/limits", "Max open files").unwrap_or(DESCRIPTORS) / 2,
+    };
+    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let high_water = watermarks(config).map_or(0, |marks| marks.high as u64);
+    Ok(Limits {
+        descriptors: narrow(descriptors),
+        connections_in: narrow(memory / (1024 * 1024))
+            .max(narrow(high_water.saturating_mul(2)))
+            .max(CONNECTIONS_IN_LEAST),
+    })
+}
+
+/// The first number behind `name` in a file of `/proc`; none on systems without one.
+fn proc_number(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// The peers that the list names; what is no address of a peer was refused when it was set.

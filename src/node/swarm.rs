@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{Error, Node};
-use crate::net::{self, Bandwidth, Mask, Multiaddr, Network, PeerId};
+use crate::net::{self, Bandwidth, Mask, Multiaddr, Network, PeerId, Resources};
 
 /// A peer and where it is, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +151,14 @@ impl Node {
             agent: said.map(|said| clean(&said.agent)).unwrap_or_default(),
             protocols: said.map(|said| shown(&said.protocols)).unwrap_or_default(),
         }
+    }
+
+    /// What the network may use, and uses.
+    ///
+    /// # Errors
+    /// On a node that is offline.
+    pub fn swarm_resources(&self) -> Result<Resources, Error> {
+        Ok(self.online()?.resources())
     }
 
     /// Bytes over the streams with a peer, of a protocol, or all of them; `None` on a node that is

@@ -15,6 +15,8 @@ mod membership;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod net_members;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod rpc_block;

@@ -88,6 +88,7 @@ pub mod query;
 mod refs;
 mod repo;
 mod resolve;
+mod resources;
 mod routing;
 pub(super) mod service;
 mod stats;

@@ -81,7 +81,8 @@ impl Daemon {
         }
     }
 
-    fn stderr(&mut self) -> String {
+    /// Kills the daemon; what it has said on standard error.
+    pub(crate) fn stderr(&mut self) -> String {
         let _ = self.child.kill();
         let mut text = String::new();
         let _ = self.child.stderr.take().unwrap().read_to_string(&mut text);

@@ -3,7 +3,7 @@
 //!
 //! Data only.
 
-use super::super::{bitswap, ping, provide, pubsub, routing, swarm};
+use super::super::{bitswap, ping, provide, pubsub, resources, routing, swarm};
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, later, removed, string, text};
 
@@ -174,5 +174,7 @@ pub(super) const COMMANDS: &[Command] = &[
             flag(&["identify"]),
         ])
         .run(|request| Box::pin(swarm::peers(request))),
-    later("swarm/resources", Class::One).status(Status::Experimental),
+    later("swarm/resources", Class::One)
+        .status(Status::Experimental)
+        .run(|request| Box::pin(resources::resources(request))),
 ];
