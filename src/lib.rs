@@ -11,6 +11,7 @@
 //! - `pins`: the local pinset. `exchange`: get a block.
 //! - `store`: the blockstore, packs and index. `db`: the state database. `repo`: `$IPFS_PATH`.
 //! - `config`: Kubo's JSON config.
+//! - `psa`: the Pinning Service API and a client of it. `http_client`: a client of HTTP servers.
 //! - `net`: addresses, filters, peering; libp2p.
 //! - `ipld`, `ipns`, `unixfs`, `car`, `tar`: pure.
 
@@ -21,12 +22,14 @@ pub mod db;
 pub mod exchange;
 pub mod gc;
 pub mod http;
+pub mod http_client;
 pub mod ipld;
 pub mod ipns;
 pub mod mfs;
 pub mod net;
 pub mod node;
 pub mod pins;
+pub mod psa;
 pub mod repo;
 pub mod store;
 pub mod tar;

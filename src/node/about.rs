@@ -100,7 +100,7 @@ impl Node {
 
     /// The addresses that others are told, sorted: `Addresses.Announce` or those of the interfaces,
     /// and `AppendAnnounce`, without `NoAnnounce`.
-    fn announced_addresses(&self) -> Option<Vec<String>> {
+    pub(super) fn announced_addresses(&self) -> Option<Vec<String>> {
         let announced = self.network()?.announced();
         Some(announced.iter().map(Multiaddr::to_string).collect())
     }

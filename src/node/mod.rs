@@ -28,6 +28,7 @@ pub mod names;
 mod network;
 pub mod object;
 pub mod pin;
+pub mod pin_remote;
 pub mod ping;
 pub mod produce;
 pub mod provider;
@@ -65,6 +66,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::db::Db;
 use crate::exchange::Exchange;
+use crate::http_client;
 use crate::mfs::Mfs;
 use crate::net::Network;
 use crate::pins::Pins;
@@ -94,6 +96,8 @@ pub struct Parts {
     pub mfs: Mfs,
     /// The network; none on a node that is offline.
     pub network: Option<Network>,
+    /// The client of other people's HTTP servers.
+    pub http_client: http_client::Client,
     /// Which network that is.
     pub membership: Option<Membership>,
     /// The agent version, suffix included.
@@ -177,6 +181,10 @@ impl Node {
     #[must_use]
     pub fn membership(&self) -> Option<&Membership> {
         self.0.membership.as_ref()
+    }
+
+    pub(crate) fn http_client(&self) -> &http_client::Client {
+        &self.0.http_client
     }
 
     pub(crate) fn db(&self) -> &Db {

@@ -38,7 +38,7 @@ pub struct ProfileChange {
 
 impl Node {
     /// Runs `work` where it may wait for the disk.
-    async fn on_disk<T: Send + 'static>(
+    pub(super) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

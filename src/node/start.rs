@@ -15,6 +15,7 @@ use super::{
     pubsub, records, republish, version,
 };
 use crate::db::Db;
+use crate::http_client;
 use crate::mfs::{self, Mfs};
 use crate::pins;
 use crate::repo::Repo;
@@ -105,6 +106,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         provider: provider.as_ref().map(|(handle, _)| handle.clone()),
         mfs,
         network,
+        http_client: http_client::Client::default(),
         membership,
         agent,
         is_daemon: options.is_daemon,

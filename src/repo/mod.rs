@@ -255,6 +255,25 @@ impl Repo {
         Ok(())
     }
 
+    /// Replaces the value of one key by what `change` makes of it, in the file and in force; two
+    /// changes do not miss each other.
+    ///
+    /// # Errors
+    /// Those of `change`, and when the file cannot be written; nothing has changed then.
+    pub fn change_config_key<E: From<Error>>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&Value) -> Result<Value, E>,
+    ) -> Result<(), E> {
+        let mut current = self.0.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = change(current.value(key))?;
+        let file = read_config(&self.0.config_path)?;
+        let (file, config) = config::set_key(&file, key, value).map_err(Error::Config)?;
+        self.write_config(&file)?;
+        *current = Arc::new(config);
+        Ok(())
+    }
+
     /// Copies the config file to `config-<prefix><random>`.
     ///
     /// # Errors

@@ -10,13 +10,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // L5; of `net` only the parser of the addresses that it listens on
     ("cli", &["config", "http", "ipld", "net", "node", "repo"]),
     // L4
-    ("http", &["car", "config", "ipld", "ipns", "node", "tar", "unixfs"]),
+    ("http", &["car", "config", "ipld", "ipns", "node", "psa", "tar", "unixfs"]),
     // L3
     (
         "node",
         &[
-            "car", "config", "db", "exchange", "gc", "ipld", "ipns", "mfs", "net", "pins", "repo",
-            "store", "tar", "unixfs",
+            "car",
+            "config",
+            "db",
+            "exchange",
+            "gc",
+            "http_client",
+            "ipld",
+            "ipns",
+            "mfs",
+            "net",
+            "pins",
+            "psa",
+            "repo",
+            "store",
+            "tar",
+            "unixfs",
         ],
     ),
     // L2
@@ -25,9 +39,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // L1
     ("pins", &["db", "ipld", "store"]),
     ("exchange", &["ipld", "net", "store"]),
+    ("psa", &["config", "http_client", "ipld"]),
     // L0
     ("repo", &["config", "ipld"]),
     ("net", &["config", "ipld", "ipns"]),
+    ("http_client", &[]),
     ("store", &["db", "ipld"]),
     ("db", &["ipld"]),
     ("config", &["ipld"]),

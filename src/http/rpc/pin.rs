@@ -120,7 +120,7 @@ fn reached(progress: &Progress) -> Added {
     Added { progress, bytes, ..Added::default() }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let len = name.len();
     if len <= NAME_BYTES_MAX {
         return Ok(());

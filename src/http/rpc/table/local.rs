@@ -4,7 +4,8 @@
 //! Data only.
 
 use super::super::{
-    bitswap, bootstrap, commands, config, diag, id, log, provide, refs, repo, stats, version,
+    bitswap, bootstrap, commands, config, diag, filestore, id, log, provide, refs, repo, stats,
+    version,
 };
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, later, string, strings, text};
@@ -89,13 +90,15 @@ pub(super) const COMMANDS: &[Command] = &[
         .run(|request| Box::pin(diag::profile(request))),
     later("diag/sys", Class::One).run(|request| Box::pin(diag::sys(request))),
     group("filestore"),
-    later("filestore/dups", Class::Many),
+    later("filestore/dups", Class::Many).run(|request| Box::pin(filestore::filestore(request))),
     later("filestore/ls", Class::Many)
         .args(&[text("obj").optional().variadic()])
-        .options(&[flag(&["file-order"])]),
+        .options(&[flag(&["file-order"])])
+        .run(|request| Box::pin(filestore::filestore(request))),
     later("filestore/verify", Class::Many)
         .args(&[text("obj").optional().variadic()])
-        .options(&[flag(&["file-order"]), flag(&["remove-bad-blocks"])]),
+        .options(&[flag(&["file-order"]), flag(&["remove-bad-blocks"])])
+        .run(|request| Box::pin(filestore::filestore(request))),
     later("id", Class::One)
         .args(&[text("peerid").optional()])
         .options(&[string(&["format", "f"]), string(&["peerid-base"]).or(Default::Str("b58mh"))])

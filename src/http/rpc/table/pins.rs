@@ -2,7 +2,7 @@
 //!
 //! Data only.
 
-use super::super::pin;
+use super::super::{pin, pin_remote};
 use super::{Class, Command, Default};
 use super::{flag, group, later, string, strings, text};
 
@@ -31,32 +31,41 @@ pub(super) const COMMANDS: &[Command] = &[
         ])
         .run(|request| Box::pin(pin::ls(request))),
     group("pin/remote"),
-    later("pin/remote/add", Class::Many).args(&[text("ipfs-path")]).options(&[
-        string(&["service"]),
-        string(&["name"]),
-        flag(&["background"]).or(Default::Bool(false)),
-    ]),
-    later("pin/remote/ls", Class::Many).options(&[
-        string(&["service"]),
-        string(&["name"]),
-        strings(&["cid"]),
-        strings(&["status"]).or(Default::Strs(&["pinned"])),
-    ]),
-    later("pin/remote/rm", Class::Nothing).options(&[
-        string(&["service"]),
-        string(&["name"]),
-        strings(&["cid"]),
-        strings(&["status"]).or(Default::Strs(&["pinned"])),
-        flag(&["force"]).or(Default::Bool(false)),
-    ]),
+    later("pin/remote/add", Class::Many)
+        .args(&[text("ipfs-path")])
+        .options(&[
+            string(&["service"]),
+            string(&["name"]),
+            flag(&["background"]).or(Default::Bool(false)),
+        ])
+        .run(|request| Box::pin(pin_remote::add(request))),
+    later("pin/remote/ls", Class::Many)
+        .options(&[
+            string(&["service"]),
+            string(&["name"]),
+            strings(&["cid"]),
+            strings(&["status"]).or(Default::Strs(&["pinned"])),
+        ])
+        .run(|request| Box::pin(pin_remote::ls(request))),
+    later("pin/remote/rm", Class::Nothing)
+        .options(&[
+            string(&["service"]),
+            string(&["name"]),
+            strings(&["cid"]),
+            strings(&["status"]).or(Default::Strs(&["pinned"])),
+            flag(&["force"]).or(Default::Bool(false)),
+        ])
+        .run(|request| Box::pin(pin_remote::rm(request))),
     group("pin/remote/service"),
-    later("pin/remote/service/add", Class::Nothing).args(&[
-        text("service"),
-        text("endpoint"),
-        text("key"),
-    ]),
-    later("pin/remote/service/ls", Class::One).options(&[flag(&["stat"]).or(Default::Bool(false))]),
-    later("pin/remote/service/rm", Class::Nothing).args(&[text("service")]),
+    later("pin/remote/service/add", Class::Nothing)
+        .args(&[text("service"), text("endpoint"), text("key")])
+        .run(|request| Box::pin(pin_remote::add_service(request))),
+    later("pin/remote/service/ls", Class::One)
+        .options(&[flag(&["stat"]).or(Default::Bool(false))])
+        .run(|request| Box::pin(pin_remote::ls_services(request))),
+    later("pin/remote/service/rm", Class::Nothing)
+        .args(&[text("service")])
+        .run(|request| Box::pin(pin_remote::rm_service(request))),
     later("pin/rm", Class::One)
         .args(&[text("ipfs-path").variadic().stdin()])
         .options(&[flag(&["recursive", "r"]).or(Default::Bool(true))])
