@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::join::Joining;
-use super::{Global, init, listen, notify, parse_bool, print};
+use super::{Global, group, init, listen, notify, parse_bool, print};
 use crate::config::{Config, Context};
 use crate::http;
 use crate::node::{Membership, Node, start, version};
@@ -30,7 +30,7 @@ const RSA_WARNING: &str = "\nWarning: this node has an RSA key. Signing with one
 const WORKERS_PER_CORE: usize = 2;
 
 /// The arguments of `daemon`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(args_override_self = true)]
 pub(super) struct Arguments {
     /// Initialize with default settings if not already initialized.
@@ -71,11 +71,25 @@ pub(super) struct Arguments {
           value_parser = parse_bool)]
     enable_pubsub_experiment: Option<bool>,
     #[command(flatten)]
+    group: group::Flags,
+    #[command(flatten)]
     unused: Unused,
 }
 
+impl Arguments {
+    /// Those of a command line without a command: a repo is made if there is none.
+    pub(super) fn of_group(group: group::Flags) -> Self {
+        Self { init: Some(true), group, ..Self::default() }
+    }
+
+    /// The flags of a group that were given.
+    pub(super) fn group_mut(&mut self) -> &mut group::Flags {
+        &mut self.group
+    }
+}
+
 /// Flags that mean nothing here.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Unused {
     /// Has no effect: there are no mounts.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
@@ -125,10 +139,12 @@ impl Unused {
 }
 
 /// Runs `daemon` until it is told to end.
-pub(super) fn run(global: &Global, arguments: Arguments) -> anyhow::Result<u8> {
+pub(super) fn run(global: &Global, mut arguments: Arguments) -> anyhow::Result<u8> {
     print::line("Initializing daemon...");
     print_versions();
-    let served = open(global, &arguments).and_then(|(repo, options)| {
+    let group = std::mem::take(&mut arguments.group);
+    let opened = group.read().and_then(|group| open(global, &arguments, &group));
+    let served = opened.and_then(|(repo, options)| {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers * WORKERS_PER_CORE)
@@ -152,27 +168,36 @@ fn print_versions() {
     print::line(&format!("Golang version: {}", version::GO_VERSION));
 }
 
-fn open(global: &Global, arguments: &Arguments) -> anyhow::Result<(Repo, start::Options)> {
+fn open(
+    global: &Global,
+    arguments: &Arguments,
+    group: &group::Settings,
+) -> anyhow::Result<(Repo, start::Options)> {
     let unused = arguments.unused.given();
     if !unused.is_empty() {
         print::error(&format!("Warning: without effect here: {}", unused.join(" ")));
     }
-    let path = global.repo_path();
+    let path = group::repo_path(group.data_dir.as_deref(), global.repo_dir.as_deref())?;
+    let path = path.unwrap_or_else(|| global.repo_path());
     if arguments.init == Some(true) && !repo::is_initialized(&path) {
-        let joining = Joining::read(&path, None)?;
-        let config = match &arguments.init_config {
-            Some(file) => Config::decode(&repo::read_config(file)?)?,
-            None => init::fresh_config("ed25519", None)?,
+        group.check_key(&path)?;
+        let joining = Joining::read(&path, None, group.key())?;
+        let config = match (&arguments.init_config, group.fresh_config()?) {
+            (Some(file), _) => Config::decode(&repo::read_config(file)?)?,
+            (None, Some(config)) => config,
+            (None, None) => init::fresh_config("ed25519", None)?,
         };
         let profiles = arguments.init_profile.as_deref().unwrap_or_default();
         init::make(&path, config, profiles, &joining)?;
     }
     let repo = Repo::open(&path, global.config_file.as_deref())?;
+    group.apply(&repo)?;
     let options = start::Options {
         offline: global.offline == Some(true),
         public: arguments.public == Some(true),
         pubsub: arguments.enable_pubsub_experiment,
         agent_suffix: arguments.agent_version_suffix.clone(),
+        dials_nobody: group.is_bootnode,
         enable_gc: arguments.enable_gc == Some(true),
         ipns_pubsub: arguments.enable_namesys_pubsub == Some(true),
         is_daemon: true,

@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> anyhow::Result<()> 
     if is_config_stdin && arguments.join.as_ref().is_some_and(join::Source::is_stdin) {
         bail!("standard input cannot hold both the configuration and the invitation");
     }
-    let joining = Joining::read(&path, arguments.join.as_ref())?;
+    let joining = Joining::read(&path, arguments.join.as_ref(), None)?;
     let config = match config_file {
         Some(file) => read_config(file)?,
         None => fresh_config(&arguments.algorithm, arguments.bits)?,

@@ -70,13 +70,21 @@ pub(super) struct Joining {
 }
 
 impl Joining {
-    /// What the command line and the environment say for the repo at `path`.
-    pub(super) fn read(path: &Path, join: Option<&Source>) -> anyhow::Result<Self> {
+    /// What the command line and the environment say for the repo at `path`; `key` is that of
+    /// `--key`, which comes before the variables.
+    pub(super) fn read(
+        path: &Path,
+        join: Option<&Source>,
+        key: Option<&SwarmKey>,
+    ) -> anyhow::Result<Self> {
         if repo::is_initialized(path) {
             // It has its network; the variables may still be there from the time when it was made.
             return Ok(Self::default());
         }
-        let given = given_key()?;
+        let given = match key {
+            Some(key) => Some((key.clone(), "--key")),
+            None => given_key()?,
+        };
         let (source, origin) = match (join, variable(JOIN_VARIABLE)) {
             (Some(source), _) => (source.clone(), "--join"),
             (None, Some(line)) => (Source(line.to_string_lossy().into_owned()), JOIN_VARIABLE),

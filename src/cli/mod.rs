@@ -1,11 +1,13 @@
 //! The command line.
 //!
-//! Responsible for: what `pinmesh …` means, what it prints, and its exit code. `init`, `daemon` and
+//! Responsible for: what `pinmesh …` means, what it prints, and its exit code. `pinmesh --key …`
+//! without a command is a daemon. `init`, `daemon` and
 //! `swarm invite` are here; every other command is a call of the RPC, of a running daemon or of a node that this
 //! process starts for the one command. Owns no state.
 
 mod client;
 mod daemon;
+mod group;
 mod init;
 mod invite;
 mod join;
@@ -45,6 +47,8 @@ struct Cli {
     /// Print the version of this program.
     #[arg(long)]
     version: bool,
+    #[command(flatten)]
+    group: group::Flags,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -135,7 +139,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     crate::node::Logs::install();
     let done = match cli.command {
         Some(Command::Init(arguments)) => init::run(&cli.global, &arguments).map(|()| 0),
-        Some(Command::Daemon(arguments)) => daemon::run(&cli.global, *arguments),
+        Some(Command::Daemon(mut arguments)) => {
+            if !cli.group.is_empty() {
+                if !arguments.group_mut().is_empty() {
+                    print::error("Error: flags of the group stand before and after 'daemon'");
+                    return FAILED;
+                }
+                *arguments.group_mut() = cli.group;
+            }
+            daemon::run(&cli.global, *arguments)
+        }
+        Some(_) if !cli.group.is_empty() => {
+            print::error("Error: --key and the flags beside it are flags of the daemon");
+            return FAILED;
+        }
         Some(Command::Swarm(Swarm::Invite(arguments))) => {
             invite::run(&cli.global, &arguments).map(|()| 0)
         }
@@ -144,6 +161,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             rpc::run(&cli.global, &words).map(|()| 0)
         }
         Some(Command::Other(words)) => rpc::run(&cli.global, &words).map(|()| 0),
+        None if !cli.group.is_empty() => {
+            daemon::run(&cli.global, daemon::Arguments::of_group(cli.group))
+        }
         None => {
             let _ = <Cli as clap::CommandFactory>::command().print_help();
             return 0;

@@ -111,6 +111,17 @@ pub fn split_peer(mut address: Multiaddr) -> Result<(Multiaddr, PeerId), Address
     }
 }
 
+/// `address` with `port` as its TCP or UDP port.
+#[must_use]
+pub fn with_port(address: &Multiaddr, port: u16) -> Multiaddr {
+    let changed = address.iter().map(|part| match part {
+        Protocol::Tcp(_) => Protocol::Tcp(port),
+        Protocol::Udp(_) => Protocol::Udp(port),
+        part => part,
+    });
+    changed.collect()
+}
+
 /// Parses what `ping` takes: a peer id, or an address that ends in one.
 ///
 /// # Errors

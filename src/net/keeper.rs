@@ -70,6 +70,7 @@ pub struct Watermarks {
 pub struct Keeper {
     network: Network,
     watermarks: Option<Watermarks>,
+    dials_nobody: bool,
     schedule: HashMap<PeerId, Attempt>,
     dials: JoinSet<(PeerId, bool)>,
     talks: JoinSet<Talk>,
@@ -100,10 +101,18 @@ impl Keeper {
         Self {
             network,
             watermarks,
+            dials_nobody: false,
             schedule: HashMap::new(),
             dials: JoinSet::new(),
             talks: JoinSet::new(),
         }
+    }
+
+    /// Leaves it to others to dial.
+    #[must_use]
+    pub fn dials_nobody(mut self, dials_nobody: bool) -> Self {
+        self.dials_nobody = dials_nobody;
+        self
     }
 
     /// Keeps the network together until `shutdown`.
@@ -149,7 +158,10 @@ impl Keeper {
     /// Dials who is wanted, not connected and due; when to look again.
     fn dial_those_due(&mut self) -> Instant {
         let now = Instant::now();
-        let wanted: HashSet<PeerId> = self.network.wanted(MESH_PEERS_MAX).into_iter().collect();
+        let mut wanted: HashSet<PeerId> = self.network.wanted(MESH_PEERS_MAX).into_iter().collect();
+        if self.dials_nobody {
+            wanted.clear();
+        }
         self.schedule.retain(|peer, attempt| attempt.is_dialling || wanted.contains(peer));
         let mut next = now + RETRY_DELAY_MAX;
         for peer in wanted {

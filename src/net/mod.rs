@@ -33,7 +33,9 @@ mod swarm_key;
 mod tcp;
 mod transport;
 
-pub use address::{AddressError, parse_multiaddr, parse_peer, parse_peer_id, split_peer};
+pub use address::{
+    AddressError, parse_multiaddr, parse_peer, parse_peer_id, split_peer, with_port,
+};
 pub use announce::Announce;
 pub use dial::DialFailure;
 pub use gossip::{GossipError, GossipOptions, Message, Subscription};

@@ -27,6 +27,15 @@ const BASE64_FIRST_READ: usize = 40;
 /// The longest encoding line that an error repeats; a longer one may be the key itself.
 const ENCODING_SHOWN_MAX: usize = 16;
 
+/// What Argon2id makes a key of a passphrase with; all members must have the same.
+const PASSPHRASE_SALT: &[u8] = b"pinmesh swarm.key 1";
+/// Memory that it takes, in KiB.
+const PASSPHRASE_KIB: u32 = 64 * 1024;
+/// Passes over that memory.
+const PASSPHRASE_PASSES: u32 = 3;
+/// Lanes, which would be threads.
+const PASSPHRASE_LANES: u32 = 1;
+
 /// Base64 as Go's `StdEncoding` reads it: padded, and whatever the unused bits are.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -61,6 +70,9 @@ pub enum SwarmKeyError {
     /// A byte that does not belong into base64.
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
+    /// No key can be made of a passphrase.
+    #[error("no key can be made of the passphrase: {0}")]
+    Passphrase(String),
     /// The system gives no random numbers.
     #[error("cannot make a swarm key: the system gives no random numbers")]
     NoRandom,
@@ -81,6 +93,31 @@ impl SwarmKey {
     #[must_use]
     pub fn from_bytes(key: [u8; KEY_BYTES]) -> Self {
         Self(key)
+    }
+
+    /// The key of a passphrase: Argon2id 1.3, 64 MiB, 3 passes, 1 lane. The salt is fixed, because
+    /// every member makes the same key by itself. Takes a fraction of a second.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn from_passphrase(passphrase: &str) -> Result<Self, SwarmKeyError> {
+        let failed = |error: argon2::Error| SwarmKeyError::Passphrase(error.to_string());
+        let params = argon2::Params::new(
+            PASSPHRASE_KIB,
+            PASSPHRASE_PASSES,
+            PASSPHRASE_LANES,
+            Some(KEY_BYTES),
+        );
+        let argon2 = argon2::Argon2::new(
+            argon2::Algorithm::Argon2id,
+            argon2::Version::V0x13,
+            params.map_err(failed)?,
+        );
+        let mut key = [0; KEY_BYTES];
+        argon2
+            .hash_password_into(passphrase.as_bytes(), PASSPHRASE_SALT, &mut key)
+            .map_err(failed)?;
+        Ok(Self(key))
     }
 
     /// Reads the content of a `swarm.key`: header, encoding and key, each on a line of its own that
@@ -244,6 +281,14 @@ mod tests {
         let (first, second) = IN_BASE64.split_at(20);
         let folded = file("/base64/", "\n", format!("{first}\r\n{second}\n").as_bytes());
         assert_eq!(SwarmKey::parse(&folded), Ok(key));
+    }
+
+    #[test]
+    fn the_key_of_a_passphrase_never_changes() {
+        let key = SwarmKey::from_passphrase("mySecretKey").unwrap();
+        assert_eq!(key, SwarmKey::from_passphrase("mySecretKey").unwrap());
+        assert_ne!(key, SwarmKey::from_passphrase("mySecretKez").unwrap());
+        assert_eq!(key.fingerprint(), "c9b1370fbd54bec5b3ce3aa16e084035");
     }
 
     #[test]

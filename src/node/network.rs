@@ -39,6 +39,8 @@ pub(super) struct Start<'a> {
     pub(super) db: &'a Db,
     pub(super) pubsub: pubsub::Flags,
     pub(super) bitswap: Option<bitswap::Behaviour>,
+    /// Whether it is left to others to dial.
+    pub(super) dials_nobody: bool,
 }
 
 impl Start<'_> {
@@ -65,8 +67,8 @@ impl Start<'_> {
             let (db, network, stop) = (self.db.clone(), network.clone(), shutdown.clone());
             tasks.spawn(async move { ("members", members::remember(db, network, stop).await) });
         }
-        let (keeper, stop) =
-            (Keeper::new(network.clone(), watermarks(self.config)), shutdown.clone());
+        let keeper = Keeper::new(network.clone(), watermarks(self.config));
+        let (keeper, stop) = (keeper.dials_nobody(self.dials_nobody), shutdown.clone());
         tasks.spawn(async move { ("peering", keeper.run(stop).await) });
         Ok(network)
     }
@@ -93,7 +95,7 @@ impl Start<'_> {
             filters,
             peering,
             announce: announce(config)?,
-            mdns: config.flag("Discovery.MDNS.Enabled").unwrap_or(true),
+            mdns: !self.dials_nobody && config.flag("Discovery.MDNS.Enabled").unwrap_or(true),
             limits: limits(config)?,
             gossip: pubsub::options(config, self.pubsub)?,
         })

@@ -35,6 +35,8 @@ pub struct Options {
     pub agent_suffix: Option<String>,
     /// Whether names are followed over pubsub, too.
     pub ipns_pubsub: bool,
+    /// Whether it dials nobody, so that others have to.
+    pub dials_nobody: bool,
     /// Whether garbage is collected from time to time.
     pub enable_gc: bool,
     /// Whether this is the daemon, and not a command that runs by itself.
@@ -87,6 +89,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
                 db: &db,
                 pubsub: pubsub::Flags { pubsub: options.pubsub, ipns },
                 bitswap,
+                dials_nobody: options.dials_nobody,
             };
             Some(start.start(&mut tasks, &shutdown).await?)
         }

@@ -25,6 +25,22 @@ impl Identity {
         key.map(Self::of).map_err(|error| Error::Identity(error.to_string()))
     }
 
+    /// The key pair of a secp256k1 private key in 64 hexadecimal digits, with `0x` before them or
+    /// not: what vocdoni/ipfssync called `nodeKey`.
+    ///
+    /// # Errors
+    /// When it is none; the error does not repeat it.
+    pub fn from_secp256k1_hex(text: &str) -> Result<Self, Error> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let bad = || Error::Identity("not a secp256k1 private key in hexadecimal".to_owned());
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(bad());
+        }
+        let bytes = multibase::Base::Base16Lower.decode(digits.to_ascii_lowercase());
+        let key = Key::from_secp256k1(&bytes.map_err(|_| bad())?).map_err(|_| bad())?;
+        Ok(Self::of(key))
+    }
+
     /// The key pair in `config`.
     ///
     /// # Errors
@@ -111,6 +127,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_key_in_hexadecimal_has_the_peer_id_that_it_had_elsewhere() {
+        // The generator of the curve is the public key of 1.
+        let one = format!("0x{:064x}", 1);
+        let identity = Identity::from_secp256k1_hex(&one).unwrap();
+        let public = identity.keypair().public().try_into_secp256k1().unwrap().to_bytes();
+        assert_eq!(public[..5], [0x02, 0x79, 0xbe, 0x66, 0x7e]);
+        assert!(identity.peer_id().to_base58().starts_with("16Uiu2HA"), "the id holds the key");
+        for bad in ["", "1", &"0".repeat(64), &"f".repeat(64), &"g".repeat(64), &"1".repeat(65)] {
+            let error = Identity::from_secp256k1_hex(bad).unwrap_err();
+            assert_eq!(error.to_string(), "not a secp256k1 private key in hexadecimal");
+        }
+    }
 
     #[test]
     fn a_generated_identity_is_read_back() {

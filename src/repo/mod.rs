@@ -56,7 +56,9 @@ pub fn default_path() -> PathBuf {
     }
 }
 
-fn expand_home(path: PathBuf) -> PathBuf {
+/// `path` with the home directory for a `~` at its beginning.
+#[must_use]
+pub fn expand_home(path: PathBuf) -> PathBuf {
     match (path.strip_prefix("~"), std::env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => path,
@@ -228,6 +230,11 @@ impl Repo {
                 Err(Error::Unwritable(text))
             }
         }
+    }
+
+    /// Puts `config` in force for this process; the file stays as it is.
+    pub fn override_config(&self, config: Config) {
+        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// Puts `config` in force and into the file, whose other keys stay.

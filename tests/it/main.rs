@@ -11,6 +11,8 @@ mod daemon;
 #[cfg(test)]
 mod gc;
 #[cfg(test)]
+mod group;
+#[cfg(test)]
 mod membership;
 #[cfg(test)]
 mod names;

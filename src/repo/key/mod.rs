@@ -159,6 +159,14 @@ impl Key {
         Self::of_parts(algorithm, data.ok_or(KeyError::Missing("Data"))?)
     }
 
+    /// The secp256k1 key whose number `bytes` are, big-endian.
+    ///
+    /// # Errors
+    /// When there are not 32, or they are no key.
+    pub fn from_secp256k1(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::of_parts(Algorithm::Secp256k1, bytes)
+    }
+
     /// A key of its raw bytes, checked.
     fn of_parts(algorithm: Algorithm, data: &[u8]) -> Result<Self, KeyError> {
         let (name, data) = match algorithm {
