@@ -31,6 +31,8 @@ mod rpc_read;
 #[cfg(test)]
 mod rpc_repo;
 #[cfg(test)]
+mod rpc_routing;
+#[cfg(test)]
 mod rpc_transport;
 #[cfg(test)]
 mod store_contract;

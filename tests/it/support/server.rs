@@ -25,12 +25,24 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A fresh node, online but without peers, on a free port of loopback.
     pub(crate) async fn start() -> Self {
+        Self::start_in(None).await
+    }
+
+    /// The same in the private network of this swarm key.
+    pub(crate) async fn start_member(swarm_key: &str) -> Self {
+        Self::start_in(Some(swarm_key)).await
+    }
+
+    async fn start_in(swarm_key: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let identity = Identity::generate("ed25519", None).unwrap();
         let peer_id = identity.peer_id().to_base58();
         let config = Config::fresh(&peer_id, &identity.private_key_text()).unwrap();
         let config = config.with_profile("test").unwrap();
         repo::init(directory.path(), &config).unwrap();
+        if let Some(key) = swarm_key {
+            repo::write_swarm_key(directory.path(), key).unwrap();
+        }
         let repo = Repo::open(directory.path(), None).unwrap();
         let options = start::Options { is_daemon: true, ..start::Options::default() };
         let mut running = start::start(repo, options).await.unwrap();
