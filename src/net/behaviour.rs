@@ -9,7 +9,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{autonat, connection_limits, identify, mdns, ping, relay};
 use libp2p_identity::Keypair;
 
-use super::kad::{self, Kademlia};
+use super::kad::{self, Kademlia, Table};
 use super::limits::Limits;
 use super::{bitswap, gossip};
 
@@ -32,7 +32,8 @@ pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
-    pub(super) kademlia: Kademlia,
+    pub(super) kademlia_lan: Kademlia,
+    pub(super) kademlia_wan: Kademlia,
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) gossip: Toggle<gossip::Behaviour>,
@@ -79,7 +80,8 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            kademlia: kad::behaviour(keypair.public().to_peer_id()),
+            kademlia_lan: kad::behaviour(keypair.public().to_peer_id(), Table::Lan),
+            kademlia_wan: kad::behaviour(keypair.public().to_peer_id(), Table::Wan),
             streams: libp2p_stream::Behaviour::new(),
             autonat: autonat::v1::Behaviour::new(
                 keypair.public().to_peer_id(),

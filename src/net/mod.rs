@@ -40,7 +40,7 @@ pub use announce::Announce;
 pub use dial::DialFailure;
 pub use gossip::{GossipError, GossipOptions, Message, Subscription};
 pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};
-pub use kad::{PROTOCOL as KAD_PROTOCOL, Provided};
+pub use kad::{Provided, Table};
 pub use keeper::{Keeper, Watermarks};
 pub use libp2p::{Stream, StreamProtocol};
 pub use libp2p_identity::{Keypair, PeerId};
@@ -55,7 +55,7 @@ pub use service::Service;
 pub use swarm_key::{SwarmKey, SwarmKeyError};
 pub use tcp::bind;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -172,7 +172,7 @@ struct Inner {
     /// Held for moments only, never across an await.
     peers: Mutex<Peers>,
     /// The peers that lookups begin with. Held for moments only, never across an await.
-    table: Mutex<BTreeSet<PeerId>>,
+    tables: Mutex<HashSet<(Table, PeerId)>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -289,7 +289,7 @@ impl Network {
             bootstrap: Mutex::default(),
             peering: Mutex::new(peering.collect()),
             peers: Mutex::default(),
-            table: Mutex::default(),
+            tables: Mutex::default(),
         });
         let mounts = inner.streams.clone().accept(service::MOUNTS).ok();
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);

@@ -17,12 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::Inner;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::complaints::Complaints;
 use super::dial::{DialFailure, Dials};
 use super::gossip::{Ask, Gossip};
+use super::kad::{self, Table};
 use super::peers::{Direction, Opened, PeerEvent};
-use super::{Inner, kad};
 
 /// How often rates are worked out.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,7 +43,7 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<(), DialFailure>>,
     },
     /// Ask the routing table.
-    LookUp(kad::Lookup),
+    LookUp(Table, kad::Lookup),
     /// Close the connections with a peer, or the one at an address.
     Disconnect {
         connections: Vec<ConnectionId>,
@@ -124,8 +125,9 @@ impl Service {
             Command::Gossip(ask) => {
                 self.with_gossip(|gossip, behaviour| gossip.ask(behaviour, ask));
             }
-            Command::LookUp(lookup) => {
-                self.lookups.begin(&mut self.swarm.behaviour_mut().kademlia, lookup);
+            Command::LookUp(table, lookup) => {
+                let kademlia = table.of(self.swarm.behaviour_mut());
+                self.lookups.begin(table, kademlia, lookup);
             }
             Command::Disconnect { mut connections, reply } => {
                 connections.retain(|id| self.swarm.close_connection(*id));
@@ -188,14 +190,14 @@ impl Service {
                 info,
             }) => {
                 self.identified(peer_id, connection_id, info);
-                let kademlia = &mut self.swarm.behaviour_mut().kademlia;
-                kad::identified(kademlia, &self.inner, &peer_id);
+                for table in Table::ALL {
+                    let kademlia = table.of(self.swarm.behaviour_mut());
+                    kad::identified(table, kademlia, &self.inner, &peer_id);
+                }
                 self.tell(PeerEvent::Identified(peer_id));
             }
-            BehaviourEvent::Kademlia(event) => {
-                let kademlia = &mut self.swarm.behaviour_mut().kademlia;
-                self.lookups.event(kademlia, &self.inner, event);
-            }
+            BehaviourEvent::KademliaLan(event) => self.looked_up(Table::Lan, event),
+            BehaviourEvent::KademliaWan(event) => self.looked_up(Table::Wan, event),
             BehaviourEvent::Identify(_) => {}
             BehaviourEvent::Ping(ping::Event { peer, result, .. }) => match result {
                 Ok(round_trip) => self.inner.peers().measured(&peer, round_trip),
@@ -213,6 +215,11 @@ impl Service {
             }
             BehaviourEvent::Bitswap(never) => match never {},
         }
+    }
+
+    fn looked_up(&mut self, table: Table, event: libp2p::kad::Event) {
+        let kademlia = table.of(self.swarm.behaviour_mut());
+        self.lookups.event(table, kademlia, &self.inner, event);
     }
 
     fn identified(&mut self, peer: PeerId, id: ConnectionId, said: identify::Info) {
@@ -235,6 +242,7 @@ impl Service {
     fn announce(&mut self) {
         let own = self.swarm.listeners().cloned().collect();
         let now = self.inner.announce.announced(own);
+        kad::announced(&mut self.swarm.behaviour_mut().kademlia_wan, &now);
         let before: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
         for address in before.iter().filter(|address| !now.contains(address)) {
             self.swarm.remove_external_address(address);

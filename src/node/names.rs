@@ -189,8 +189,7 @@ impl Node {
 
     /// Hands a record to the other nodes. As in Kubo, it is no error when nobody takes it.
     pub(super) async fn announce(&self, name: &Name, record: &Record) {
-        let Some(network) = self.network().filter(|network| !network.routing_table().is_empty())
-        else {
+        let Some(network) = self.network().filter(|network| network.can_look_up()) else {
             return;
         };
         if !network.put_value(name.routing_key(), record.bytes().to_vec()).await {
@@ -259,7 +258,7 @@ impl Node {
     /// The best valid record of a name, here or at other nodes.
     async fn look_up(&self, name: &Name, follow: &Follow) -> Result<Option<Record>, Error> {
         self.subscribe_name(name);
-        let network = self.network().filter(|network| !network.routing_table().is_empty());
+        let network = self.network().filter(|network| network.can_look_up());
         // What this node has published itself is the newest there is.
         if let Some(network) = network
             && self.records().published(name)?.is_none()

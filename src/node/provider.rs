@@ -213,7 +213,7 @@ impl Service {
         if let Err(broadcast::error::RecvError::Closed) = event {
             return std::future::pending().await;
         }
-        let has_keepers = !self.network.record_keepers().is_empty();
+        let has_keepers = self.network.has_record_keepers();
         if has_keepers && !std::mem::replace(&mut self.had_keepers, has_keepers) {
             return self.round().await;
         }

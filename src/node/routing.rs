@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::traverse::Traversal;
 use super::{Error, Node, PeerAddresses, Reach};
 use crate::ipld::{Cid, hash};
-use crate::net::{self, Multiaddr, Network, PeerId};
+use crate::net::{self, Multiaddr, Network, PeerId, Table};
 
 /// A peer of the routing table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Node {
     ) -> Result<impl Stream<Item = PeerAddresses> + Send + use<>, Error> {
         let network = self.routing()?.clone();
         let own = self.local_provider(cid)?;
-        let found = match network.routing_table().is_empty() {
+        let found = match !network.can_look_up() {
             true => None,
             false => Some(network.find_providers(cid.hash()).await),
         };
@@ -74,7 +74,7 @@ impl Node {
             let addresses = network.addresses(&peer);
             return Ok(FoundPeer::Found(peer_addresses(peer, &addresses)));
         }
-        if network.routing_table().is_empty() {
+        if !network.can_look_up() {
             return Ok(FoundPeer::NobodyToAsk);
         }
         let closest = network.closest_peers(peer.to_bytes()).await;
@@ -92,7 +92,7 @@ impl Node {
     pub async fn closest_peers(&self, id: &str) -> Result<Option<Vec<String>>, Error> {
         let network = self.routing()?;
         let peer = net::parse_peer_id(id).map_err(Error::failed)?;
-        if network.routing_table().is_empty() {
+        if !network.can_look_up() {
             return Ok(None);
         }
         let closest = network.closest_peers(peer.to_bytes()).await;
@@ -108,7 +108,11 @@ impl Node {
     /// How many connected peers keep records.
     #[must_use]
     pub fn record_keepers(&self) -> usize {
-        self.network().map_or(0, |network| network.record_keepers().len())
+        let count = |network: &Network| {
+            let keepers = [Table::Lan, Table::Wan].map(|table| network.record_keepers(table));
+            keepers.iter().flatten().collect::<HashSet<_>>().len()
+        };
+        self.network().map_or(0, count)
     }
 
     /// Checks that a block may be announced: it is here.
@@ -156,11 +160,11 @@ impl Node {
         Ok(announced)
     }
 
-    /// The peers of the routing table.
+    /// The peers of the routing table: of the one of nodes with `public` addresses, or of the other.
     ///
     /// # Errors
     /// On a node that is offline.
-    pub fn routing_table(&self) -> Result<Vec<RoutedPeer>, Error> {
+    pub fn routing_table(&self, public: bool) -> Result<Vec<RoutedPeer>, Error> {
         let network = self.routing()?;
         let own = place(&network.peer_id())?;
         let row = |peer: PeerId| {
@@ -176,7 +180,8 @@ impl Node {
                 bucket: same * 8 + differ.leading_zeros() as usize,
             })
         };
-        network.routing_table().into_iter().map(row).collect()
+        let table = if public { Table::Wan } else { Table::Lan };
+        network.routing_table(table).into_iter().map(row).collect()
     }
 }
 

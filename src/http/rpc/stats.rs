@@ -128,10 +128,9 @@ pub(super) async fn dht(request: Request) -> Result<Reply, Error> {
     if names.is_empty() {
         names = vec!["wan".to_owned(), "lan".to_owned()];
     }
-    let lan = request.node.routing_table()?;
+    let (lan, wan) = (request.node.routing_table(false)?, request.node.routing_table(true)?);
     let tables = names.into_iter().map(move |name| match name.as_str() {
-        // The table of the public network, which this node is no part of.
-        "wan" | "wanserver" => Ok(Table { name, buckets: Vec::new() }),
+        "wan" | "wanserver" => Ok(Table { name, buckets: buckets(&wan) }),
         "lan" | "lanserver" => Ok(Table { name, buckets: buckets(&lan) }),
         _ => Err(Error::client(format!("unknown dht type: {name}"))),
     });

@@ -1,14 +1,17 @@
 //! Kademlia inside the network: who provides a block, where a peer is, and records of names.
 //!
-//! Responsible for: libp2p's Kademlia under the name that Kubo's nodes of a LAN speak, always as a
-//! server; what others ask it to keep ([`store`]), in bounded memory; lookups for the layers above;
-//! and telling others what this node provides ([`provide`]). Not for: deciding what is provided, or
-//! which records this node keeps for good. Everything here is forgotten with the process.
+//! Responsible for: libp2p's Kademlia under both names of Kubo: that of a LAN, always as a server, and
+//! that of a WAN, as a server where this node tells of a public address (a Kubo with one keeps other
+//! public nodes in its second table only); what others ask it to keep ([`store`]), in bounded memory;
+//! lookups for the layers above, in both tables; and telling others what this node provides
+//! ([`provide`]). Not for: deciding what is provided, or which records this node keeps for good.
+//! Everything here is forgotten with the process.
 
 mod provide;
 mod store;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +25,7 @@ use multiaddr::Multiaddr;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::peers::without_peer;
+use super::peers::{ip_of, without_peer};
 use super::service::Command;
 use super::{Inner, Network};
 use crate::ipld::Multihash;
@@ -31,8 +34,34 @@ use store::Store;
 
 pub use provide::Provided;
 
-/// What Kubo's nodes speak in a LAN, and in a private network that is one.
-pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/lan/kad/1.0.0");
+/// The two tables of Kubo's nodes. Each has its own peers and records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// Nodes in one LAN, and in a private network that is one.
+    Lan,
+    /// Nodes with public addresses.
+    Wan,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 2] = [Self::Lan, Self::Wan];
+
+    /// What its nodes speak.
+    pub(super) const fn protocol(self) -> StreamProtocol {
+        match self {
+            Self::Lan => StreamProtocol::new("/ipfs/lan/kad/1.0.0"),
+            Self::Wan => StreamProtocol::new("/ipfs/kad/1.0.0"),
+        }
+    }
+
+    /// Its state machine.
+    pub(super) fn of(self, behaviour: &mut super::behaviour::Behaviour) -> &mut Kademlia {
+        match self {
+            Self::Lan => &mut behaviour.kademlia_lan,
+            Self::Wan => &mut behaviour.kademlia_wan,
+        }
+    }
+}
 
 /// How many peers a record is given to: Kademlia's `k`.
 const REPLICAS: usize = 20;
@@ -53,8 +82,8 @@ const PROVIDERS_AHEAD: usize = 64;
 pub(super) type Kademlia = Behaviour<Store>;
 
 /// Makes the protocol's state machine.
-pub(super) fn behaviour(own: PeerId) -> Kademlia {
-    let mut config = Config::new(PROTOCOL);
+pub(super) fn behaviour(own: PeerId, table: Table) -> Kademlia {
+    let mut config = Config::new(table.protocol());
     config
         .set_query_timeout(LOOKUP_TIMEOUT)
         // What others want kept is looked at first.
@@ -67,8 +96,32 @@ pub(super) fn behaviour(own: PeerId) -> Kademlia {
         .set_provider_publication_interval(None)
         .set_caching(Caching::Disabled);
     let mut kademlia = Behaviour::with_config(own, Store::new(), config);
-    kademlia.set_mode(Some(Mode::Server));
+    kademlia.set_mode(Some(match table {
+        Table::Lan => Mode::Server,
+        Table::Wan => Mode::Client,
+    }));
     kademlia
+}
+
+/// These addresses are told to others from now on: with a public one, public nodes may ask.
+pub(super) fn announced(wan: &mut Kademlia, addresses: &[Multiaddr]) {
+    let is_public = addresses.iter().filter_map(ip_of).any(is_public);
+    wan.set_mode(Some(if is_public { Mode::Server } else { Mode::Client }));
+}
+
+/// Whether an address can be reached from anywhere.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let is_shared = matches!(ip.octets(), [100, 64..128, ..]);
+            let is_local = ip.is_loopback() || ip.is_private() || ip.is_link_local();
+            !(is_local || is_shared || ip.is_unspecified() || ip.is_multicast())
+        }
+        IpAddr::V6(ip) => {
+            let is_local = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();
+            !(is_local || ip.is_unspecified() || ip.is_multicast())
+        }
+    }
 }
 
 /// What the handle asks for.
@@ -91,11 +144,11 @@ enum Waiting {
 
 /// The lookups that run. Dropping one's entry tells whoever waits that there is no more.
 #[derive(Debug, Default)]
-pub(super) struct Lookups(HashMap<QueryId, Waiting>);
+pub(super) struct Lookups(HashMap<(Table, QueryId), Waiting>);
 
 impl Lookups {
     /// Begins a lookup.
-    pub(super) fn begin(&mut self, kademlia: &mut Kademlia, lookup: Lookup) {
+    pub(super) fn begin(&mut self, table: Table, kademlia: &mut Kademlia, lookup: Lookup) {
         if self.0.len() >= LOOKUPS_MAX {
             tracing::debug!("a lookup was refused: too many run");
             return;
@@ -122,11 +175,17 @@ impl Lookups {
                 }
             }
         };
-        self.0.insert(id, waiting);
+        self.0.insert((table, id), waiting);
     }
 
     /// A lookup has come further.
-    fn progress(&mut self, kademlia: &mut Kademlia, id: QueryId, result: QueryResult, last: bool) {
+    fn progress(
+        &mut self,
+        id: (Table, QueryId),
+        kademlia: &mut Kademlia,
+        result: QueryResult,
+        last: bool,
+    ) {
         let Some(waiting) = self.0.get_mut(&id) else { return };
         let goes_on = match (waiting, result) {
             (Waiting::Providers(found), QueryResult::GetProviders(Ok(result))) => {
@@ -172,25 +231,31 @@ impl Lookups {
         if let Some(Waiting::Values { found, reply, .. }) = self.0.remove(&id) {
             let _ = reply.send(found);
         }
-        if let Some(mut query) = kademlia.query_mut(&id) {
+        if let Some(mut query) = kademlia.query_mut(&id.1) {
             query.finish();
         }
     }
 
     /// Something has happened.
-    pub(super) fn event(&mut self, kademlia: &mut Kademlia, inner: &Inner, event: Event) {
+    pub(super) fn event(
+        &mut self,
+        table: Table,
+        kademlia: &mut Kademlia,
+        inner: &Inner,
+        event: Event,
+    ) {
         match event {
             Event::OutboundQueryProgressed { id, result, step, .. } => {
-                self.progress(kademlia, id, result, step.last);
+                self.progress((table, id), kademlia, result, step.last);
             }
             Event::InboundRequest { request } => inbound(kademlia, request),
             Event::RoutingUpdated { peer, old_peer, addresses, .. } => {
-                let mut table = inner.table();
-                table.insert(peer);
+                let mut tables = inner.tables();
+                tables.insert((table, peer));
                 old_peer.iter().for_each(|old| {
-                    table.remove(old);
+                    tables.remove(&(table, *old));
                 });
-                drop(table);
+                drop(tables);
                 inner.peers().learn(peer, bare(peer, addresses.into_vec()));
             }
             _ => {}
@@ -204,12 +269,12 @@ fn bare(peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
 }
 
 /// A peer has said who it is: one that speaks the protocol is asked from now on.
-pub(super) fn identified(kademlia: &mut Kademlia, inner: &Inner, peer: &PeerId) {
+pub(super) fn identified(table: Table, kademlia: &mut Kademlia, inner: &Inner, peer: &PeerId) {
     let Some(state) = inner.peers().get(peer) else { return };
     let Some(said) = state.identified else { return };
-    if !said.protocols.iter().any(|name| name == PROTOCOL.as_ref()) {
+    if !said.protocols.iter().any(|name| name == table.protocol().as_ref()) {
         if kademlia.remove_peer(peer).is_some() {
-            inner.table().remove(peer);
+            inner.tables().remove(&(table, *peer));
         }
         return;
     }
@@ -263,51 +328,84 @@ fn is_wanted(key: &[u8], value: &[u8], known: Option<&[u8]>) -> bool {
 
 impl Inner {
     /// The peers that lookups begin with.
-    pub(super) fn table(&self) -> std::sync::MutexGuard<'_, BTreeSet<PeerId>> {
-        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(super) fn tables(&self) -> std::sync::MutexGuard<'_, HashSet<(Table, PeerId)>> {
+        self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl Network {
-    /// The peers in the routing table.
+    /// The peers in a routing table, ordered by their ids.
     #[must_use]
-    pub fn routing_table(&self) -> Vec<PeerId> {
-        self.inner.table().iter().copied().collect()
+    pub fn routing_table(&self, table: Table) -> Vec<PeerId> {
+        let tables = self.inner.tables();
+        let mut peers: Vec<PeerId> = tables
+            .iter()
+            .filter(|(in_table, _)| *in_table == table)
+            .map(|(_, peer)| *peer)
+            .collect();
+        peers.sort();
+        peers
+    }
+
+    /// Whether there is anybody whom a lookup would ask.
+    #[must_use]
+    pub fn can_look_up(&self) -> bool {
+        !self.inner.tables().is_empty()
     }
 
     /// Looks for peers that provide the block of this hash; the channel ends when nobody else is
     /// found. Dropping it ends the search. Where a peer is, [`Network::connect`] knows.
     pub async fn find_providers(&self, hash: &Multihash) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_AHEAD);
-        let key = hash.as_bytes().to_vec();
-        self.look_up(Lookup::Providers { key, found }).await;
+        for table in Table::ALL {
+            let (key, found) = (hash.as_bytes().to_vec(), found.clone());
+            self.look_up(table, Lookup::Providers { key, found }).await;
+        }
         providers
     }
 
     /// The peers whose ids are closest to a key, and where they are.
     pub async fn closest_peers(&self, key: Vec<u8>) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let (reply, answer) = oneshot::channel();
-        self.look_up(Lookup::Closest { key, reply }).await;
-        answer.await.unwrap_or_default()
+        let asked = |reply| Lookup::Closest { key: key.clone(), reply };
+        let [mut lan, wan] = self.look_up_both(asked).await.map(Option::unwrap_or_default);
+        for (peer, addresses) in wan {
+            if lan.iter().all(|(known, _)| *known != peer) {
+                lan.push((peer, addresses));
+            }
+        }
+        lan
     }
 
     /// What others keep under a key, at most `enough` of it: not looked at yet.
     pub async fn find_values(&self, key: Vec<u8>, enough: usize) -> Vec<Bytes> {
-        let (reply, answer) = oneshot::channel();
-        self.look_up(Lookup::Values { key, enough: enough.max(1), reply }).await;
-        answer.await.unwrap_or_default()
+        let enough = enough.max(1);
+        let asked = |reply| Lookup::Values { key: key.clone(), enough, reply };
+        let [mut lan, wan] = self.look_up_both(asked).await.map(Option::unwrap_or_default);
+        lan.extend(wan);
+        lan
     }
 
     /// Gives a value to the peers closest to its key; whether one took it.
     pub async fn put_value(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.look_up(Lookup::Put { key, value, reply }).await;
-        answer.await.unwrap_or(false)
+        let asked = |reply| Lookup::Put { key: key.clone(), value: value.clone(), reply };
+        self.look_up_both(asked).await.contains(&Some(true))
     }
 
-    async fn look_up(&self, lookup: Lookup) {
+    /// Asks both tables at once; `None` where nothing was answered.
+    async fn look_up_both<T>(
+        &self,
+        asked: impl Fn(oneshot::Sender<T>) -> Lookup,
+    ) -> [Option<T>; 2] {
+        let [(to_lan, lan), (to_wan, wan)] = [oneshot::channel(), oneshot::channel()];
+        self.look_up(Table::Lan, asked(to_lan)).await;
+        self.look_up(Table::Wan, asked(to_wan)).await;
+        let (lan, wan) = futures_util::join!(lan, wan);
+        [lan.ok(), wan.ok()]
+    }
+
+    async fn look_up(&self, table: Table, lookup: Lookup) {
         // With the service gone, whoever waits is told by the end of its channel.
-        let _ = self.commands.send(Command::LookUp(lookup)).await;
+        let _ = self.commands.send(Command::LookUp(table, lookup)).await;
     }
 }
 

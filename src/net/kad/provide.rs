@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use futures_util::AsyncWriteExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use libp2p::StreamProtocol;
 use libp2p::kad::KBucketKey;
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 
-use super::{PROTOCOL, REPLICAS, record_key};
+use super::{REPLICAS, Table, record_key};
 use crate::ipld::{Multihash, protobuf, varint};
 use crate::net::Network;
 
@@ -43,26 +44,35 @@ pub struct Provided {
 }
 
 impl Network {
-    /// The connected peers that keep records.
+    /// The connected peers that keep records of a table.
     #[must_use]
-    pub fn record_keepers(&self) -> Vec<PeerId> {
-        let is_keeper = |peer: &super::super::Peer| {
+    pub fn record_keepers(&self, table: Table) -> Vec<PeerId> {
+        let protocol = table.protocol();
+        let is_keeper = |peer: &crate::net::Peer| {
             let said = peer.identified.as_ref();
-            said.is_some_and(|said| said.protocols.iter().any(|name| name == PROTOCOL.as_ref()))
+            said.is_some_and(|said| said.protocols.iter().any(|name| name == protocol.as_ref()))
         };
         self.peers().into_iter().filter(is_keeper).map(|peer| peer.id).collect()
     }
 
+    /// Whether any connected peer keeps records.
+    #[must_use]
+    pub fn has_record_keepers(&self) -> bool {
+        Table::ALL.into_iter().any(|table| !self.record_keepers(table).is_empty())
+    }
+
     /// Tells the peers closest to each of the hashes that this node provides its block.
     pub async fn provide(&self, hashes: &[Multihash]) -> Provided {
-        let keepers = self.record_keepers();
         let own = own_peer(self.peer_id(), &self.announced());
-        let mut sent: FuturesUnordered<_> = batches(&keepers, hashes)
-            .into_iter()
-            .map(|(peer, keys)| {
+        let all = Table::ALL.into_iter().flat_map(|table| {
+            let batches = batches(&self.record_keepers(table), hashes);
+            batches.into_iter().map(move |(peer, keys)| (table, peer, keys))
+        });
+        let mut sent: FuturesUnordered<_> = all
+            .map(|(table, peer, keys)| {
                 let own = own.clone();
                 async move {
-                    let sending = self.send_batch(peer, &keys, &own);
+                    let sending = self.send_batch(peer, table.protocol(), &keys, &own);
                     let done = tokio::time::timeout(BATCH_TIMEOUT, sending).await;
                     match done.map_err(std::io::Error::from).and_then(|done| done) {
                         Ok(()) => Ok(keys.len() as u64),
@@ -90,10 +100,11 @@ impl Network {
     async fn send_batch(
         &self,
         peer: PeerId,
+        protocol: StreamProtocol,
         keys: &[&Multihash],
         own: &[u8],
     ) -> std::io::Result<()> {
-        let mut stream = self.open_stream(peer, PROTOCOL).await?;
+        let mut stream = self.open_stream(peer, protocol).await?;
         let mut buffer = Vec::with_capacity(WRITE_BYTES);
         for key in keys {
             append_message(key, own, &mut buffer);

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn until_routed(node: &Running, other: &Running) {
     let mut events = node.network.events();
     let waiting = async {
-        while !node.network.routing_table().contains(&other.id()) {
+        while !node.network.routing_table(Table::Lan).contains(&other.id()) {
             // Either what is told of the peer, or a moment for the table.
             let _ = tokio::time::timeout(Duration::from_millis(20), events.recv()).await;
         }
@@ -115,4 +115,22 @@ async fn alone_a_node_finds_nothing_and_says_so_at_once() {
     assert!(node.network.closest_peers(vec![1]).await.is_empty());
     assert!(node.network.find_values(vec![1], 1).await.is_empty());
     assert_eq!(node.network.provide(&[hash]).await, Provided::default());
+}
+
+#[test]
+fn only_what_can_be_reached_from_anywhere_is_public() {
+    for (ip, public) in [
+        ("8.8.8.8", true),
+        ("127.0.0.1", false),
+        ("10.1.2.3", false),
+        ("192.168.1.1", false),
+        ("100.64.0.1", false),
+        ("169.254.0.1", false),
+        ("2606:4700::1", true),
+        ("::1", false),
+        ("fd00::1", false),
+        ("fe80::1", false),
+    ] {
+        assert_eq!(is_public(ip.parse().unwrap()), public, "{ip}");
+    }
 }
