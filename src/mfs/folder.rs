@@ -81,11 +81,12 @@ impl Folder {
         self.changed = true;
     }
 
-    /// Sets the permission bits; none unsets the mode.
-    pub(super) fn set_mode(&mut self, permissions: u32) {
+    /// Sets the permission bits; none unsets the mode. A HAMT stores one of no bits, too, when it
+    /// `is_given`.
+    pub(super) fn set_mode(&mut self, permissions: u32, is_given: bool) {
         match &mut self.form {
             Form::Plain { data, .. } => data.mode = with_permissions(data.mode, permissions),
-            Form::Sharded { stat, .. } => stat.mode = (permissions != 0).then_some(permissions),
+            Form::Sharded { stat, .. } => stat.mode = is_given.then_some(permissions),
         }
         (self.changed, self.balance) = (true, 0);
     }

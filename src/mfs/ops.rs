@@ -170,7 +170,9 @@ impl Mfs {
                 Found::Folder(id) => {
                     let folder = tree.folder(id)?;
                     match change {
-                        Change::Mode { permissions, .. } => folder.set_mode(permissions),
+                        Change::Mode { permissions, is_given } => {
+                            folder.set_mode(permissions, is_given);
+                        }
                         Change::Mtime(mtime) => folder.set_mtime(mtime),
                     }
                     return Ok(());

@@ -15,6 +15,8 @@ mod group;
 #[cfg(test)]
 mod membership;
 #[cfg(test)]
+mod mfs;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod net_members;

@@ -1,8 +1,7 @@
 //! `add`: kubo core/commands/add.go.
 //!
 //! Unlike Kubo: with `max-file-links=1` a file of more than one chunk is an error and no endless
-//! loop; `nocopy` is refused, as there is no filestore; `to-files` is not available before the
-//! mutable file system is.
+//! loop; `nocopy` is refused, as there is no filestore.
 
 use std::time::Duration;
 
@@ -30,9 +29,6 @@ pub(super) async fn add(request: Request) -> Result<Reply, Error> {
     options.check()?;
     let encoder = request.cid_encoder()?;
     options.check_mtime()?;
-    if options.to_files {
-        return Err(Error::not_available("add --to-files"));
-    }
     let events = request.node.add(options, Parts(request.files));
     Ok(Reply::many(events.map(move |event| Ok(AddEvent::new(event?, &encoder)))))
 }
@@ -62,7 +58,7 @@ fn options(request: &Request) -> Options {
         trickle: given.opt_bool("trickle"),
         pin: given.bool("pin"),
         pin_name: given.opt_string("pin-name").map(str::to_owned),
-        to_files: given.is_set("to-files"),
+        to_files: given.opt_string("to-files").map(str::to_owned),
         only_hash: given.bool("only-hash"),
         wrap: given.bool("wrap-with-directory"),
         progress: given.bool("progress"),

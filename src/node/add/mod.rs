@@ -6,6 +6,7 @@
 //! leaves every committed pin with all its blocks, and nothing else that matters.
 
 mod hashing;
+mod link;
 mod options;
 mod progress;
 mod tree;
@@ -97,11 +98,13 @@ impl Node {
         let node = self.clone();
         produce(EVENTS_AHEAD, move |events| async move {
             let writer = Writer::new(&node, &options);
-            let mut adder = Adder { node, options, source, events, writer, top: Top::default() };
+            let mut adder =
+                Adder { node, options, source, events, writer, top: Top::default(), linked: 0 };
             let done = adder.run().await;
             // What came before a failure was added all the same.
             let committed = adder.writer.commit().await;
-            done.and(committed)
+            let linked = adder.flush_links().await;
+            done.and(committed).and(linked)
         })
     }
 }
@@ -113,6 +116,8 @@ struct Top {
     /// It is no directory: all its events carry its name.
     single: bool,
     stat: EntryStat,
+    /// Its root, once finished.
+    root: Option<DirEntry>,
 }
 
 impl Top {
@@ -134,6 +139,8 @@ struct Adder<S> {
     events: Sink<Event>,
     writer: Writer,
     top: Top,
+    /// Roots that have been linked into the mutable file system.
+    linked: u64,
 }
 
 impl<S: Source> Adder<S> {
@@ -150,13 +157,15 @@ impl<S: Source> Adder<S> {
         let settings = self.settings()?;
         while let Some(entry) = next {
             let single = entry.kind != Kind::Directory;
-            self.top = Top { name: entry.path.clone(), single, stat: entry.stat };
+            self.top = Top { name: entry.path.clone(), single, stat: entry.stat, root: None };
             if single {
                 self.single(&settings, entry).await?;
+                self.link().await?;
                 next = self.next_entry().await?;
             } else {
                 let first = self.next_entry().await?;
                 next = self.directory(&settings, first, 1).await?;
+                self.link().await?;
             }
         }
         Ok(())
@@ -199,6 +208,7 @@ impl<S: Source> Adder<S> {
         let mut blocks = Vec::new();
         dir.finish(&mut blocks).map_err(Error::failed)?;
         self.writer.put(&mut blocks).await?;
+        self.top.root = Some(added.clone());
         self.writer.pin(added.cid).await
     }
 
@@ -339,6 +349,8 @@ impl<S: Source> Adder<S> {
             let root = Some((dir.cid.clone(), dir.dag_size));
             self.events.send(Event { root, ..self.top.event(&path) }).await;
             if path.is_empty() {
+                let cid = dir.cid.clone();
+                self.top.root = Some(DirEntry { cid, dag_size: dir.dag_size });
                 self.writer.pin(dir.cid).await?;
             }
         }

@@ -21,8 +21,8 @@ pub struct Options {
     pub pin: bool,
     /// Under this name, when said.
     pub pin_name: Option<String>,
-    /// Link the roots into the mutable file system.
-    pub to_files: bool,
+    /// Link the roots into the mutable file system, at or in this path.
+    pub to_files: Option<String>,
     /// Compute only.
     pub only_hash: bool,
     /// One directory around everything.
@@ -77,11 +77,11 @@ impl Options {
             return Err(Error::failed(text));
         }
         requested.check_metadata().map_err(Error::failed)?;
-        let text = if self.only_hash && self.to_files {
+        let text = if self.only_hash && self.to_files.is_some() {
             "only-hash and to-files options are not compatible"
         } else if self.pin_name.is_some() && (!self.pin || self.only_hash) {
             "pin-name option requires pin to be set"
-        } else if self.wrap && self.to_files {
+        } else if self.wrap && self.to_files.is_some() {
             "wrap-with-directory and to-files options are not compatible"
         } else {
             return requested.hash_code().map(|_| ()).map_err(Error::failed);
