@@ -30,9 +30,15 @@ impl Complaints {
 
     /// Tells of a connection that came in and was refused for another key's sake.
     pub(super) fn of_incoming(&mut self, address: &Multiaddr, error: &(dyn Error + 'static)) {
+        let mismatch = match Mismatch::within(error) {
+            // Somebody looked whether anybody listens, or got through by another address: with
+            // another key it would have said something that could not be read.
+            None | Some(Mismatch::Closed) => return,
+            Some(mismatch) => mismatch,
+        };
         // The port is another one each time.
-        let who = || ip_of(address).map_or_else(|| address.to_string(), |ip| ip.to_string());
-        if let Some(mismatch) = Mismatch::within(error).filter(|_| self.is_new(who())) {
+        let who = ip_of(address).map_or_else(|| address.to_string(), |ip| ip.to_string());
+        if self.is_new(who) {
             tracing::error!(%address, "a connection was refused: {mismatch}");
         }
     }
@@ -50,6 +56,16 @@ impl Complaints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_only_closes_a_connection_is_not_complained_of() {
+        let (mut complaints, address) =
+            (Complaints::default(), "/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        complaints.of_incoming(&address, &std::io::Error::other(Mismatch::Closed));
+        assert!(complaints.0.is_empty());
+        complaints.of_incoming(&address, &std::io::Error::other(Mismatch::OtherKey));
+        assert_eq!(complaints.0.len(), 1);
+    }
 
     #[test]
     fn of_an_address_is_told_once() {
