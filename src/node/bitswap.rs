@@ -1,7 +1,11 @@
 //! The exchange of blocks with peers: its tasks, and what the RPC shows of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::network::Tasks;
@@ -9,8 +13,21 @@ use super::{Error, Node};
 use crate::exchange::{Exchange, Served};
 use crate::ipld::Cid;
 use crate::net::bitswap::{self, Behaviour, Handle};
-use crate::net::{PeerId, parse_peer_id};
+use crate::net::{Network, PeerId, parse_peer_id};
 use crate::store::Store;
+
+/// Searches for providers at the same time, how long one takes at most, and how many providers it
+/// dials, as in Kubo.
+const SEARCHES_MAX: usize = 4;
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
+const PROVIDERS_MAX: usize = 10;
+
+/// What becomes part of the swarm.
+pub(super) struct Swarming {
+    pub(super) behaviour: Behaviour,
+    /// CIDs that no connected peer has.
+    pub(super) searches: mpsc::Receiver<Cid>,
+}
 
 /// What was exchanged with all peers since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +69,7 @@ pub(super) fn start(
     is_online: bool,
     tasks: &mut Tasks,
     shutdown: &CancellationToken,
-) -> (Exchange, Option<Behaviour>) {
+) -> (Exchange, Option<Swarming>) {
     if !is_online {
         return (Exchange::new(store, None), None);
     }
@@ -68,7 +85,47 @@ pub(super) fn start(
         service.run(stop).await;
         ("exchange", Ok(()))
     });
-    (exchange, Some(parts.behaviour))
+    (exchange, Some(Swarming { behaviour: parts.behaviour, searches: parts.searches }))
+}
+
+/// Dials who provides what no connected peer has; they are asked when they are connected.
+pub(super) async fn search(
+    network: Network,
+    mut searches: mpsc::Receiver<Cid>,
+    shutdown: CancellationToken,
+) {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            Some(()) = running.next() => {}
+            Some(cid) = searches.recv(), if running.len() < SEARCHES_MAX => {
+                let network = network.clone();
+                running.push(async move {
+                    // What takes longer is searched for again later.
+                    let searched = dial_providers(&network, &cid);
+                    let _ = tokio::time::timeout(SEARCH_TIMEOUT, searched).await;
+                });
+            }
+        }
+    }
+}
+
+async fn dial_providers(network: &Network, cid: &Cid) {
+    let mut providers = network.find_providers(cid.hash()).await;
+    let mut dialled = 0;
+    while let Some(peer) = providers.recv().await {
+        if peer == network.peer_id() || network.is_connected(&peer) {
+            continue;
+        }
+        if let Err(error) = network.connect(peer, Vec::new()).await {
+            tracing::debug!(%cid, %peer, %error, "a provider cannot be dialled");
+        }
+        dialled += 1;
+        if dialled == PROVIDERS_MAX {
+            return;
+        }
+    }
 }
 
 fn peer_id(text: &str) -> Result<PeerId, Error> {

@@ -5,12 +5,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Membership, Node, members, pubsub};
+use super::{Error, Membership, Node, bitswap, members, pubsub};
 use crate::config::{self, Config};
 use crate::db::Db;
-use crate::net::{
-    self, Announce, Keeper, Limits, Mask, Multiaddr, Network, PeerId, Watermarks, bitswap,
-};
+use crate::net::{self, Announce, Keeper, Limits, Mask, Multiaddr, Network, PeerId, Watermarks};
 use crate::repo::Identity;
 
 /// Connections that others opened, at once: what Kubo allows at least.
@@ -38,7 +36,7 @@ pub(super) struct Start<'a> {
     pub(super) membership: &'a Membership,
     pub(super) db: &'a Db,
     pub(super) pubsub: pubsub::Flags,
-    pub(super) bitswap: Option<bitswap::Behaviour>,
+    pub(super) bitswap: Option<bitswap::Swarming>,
     /// Whether it is left to others to dial.
     pub(super) dials_nobody: bool,
 }
@@ -53,9 +51,17 @@ impl Start<'_> {
         tasks: &mut Tasks,
         shutdown: &CancellationToken,
     ) -> Result<Network, Error> {
-        let bitswap = self.bitswap.take();
-        let started = Network::start(self.options()?, bitswap).await;
+        let bitswap = self.bitswap.take().map(|bitswap| (bitswap.behaviour, bitswap.searches));
+        let (behaviour, searches) = bitswap.unzip();
+        let started = Network::start(self.options()?, behaviour).await;
         let (network, service) = started.map_err(Error::failed)?;
+        if let Some(searches) = searches.filter(|_| !self.dials_nobody) {
+            let (network, stop) = (network.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                bitswap::search(network, searches, stop).await;
+                ("search for blocks", Ok(()))
+            });
+        }
         let stop = shutdown.clone();
         tasks.spawn(async move {
             service.run(stop).await;

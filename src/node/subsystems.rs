@@ -2,12 +2,13 @@
 //! which of our modules answer to which name.
 
 /// Our modules, and the subsystem whose level they follow.
-pub(super) const OURS: [(&str, &str); 11] = [
+pub(super) const OURS: [(&str, &str); 12] = [
     ("blockstore", "pinmesh::store"),
     ("cmds/cli", "pinmesh::cli"),
     ("cmds/http", "pinmesh::http"),
     ("config", "pinmesh::config"),
-    ("bitswap", "pinmesh::exchange"),
+    ("bitswap", "pinmesh::net::bitswap"),
+    ("blockservice", "pinmesh::exchange"),
     ("fsrepo", "pinmesh::repo"),
     ("gc", "pinmesh::gc"),
     ("node", "pinmesh::node"),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod bitswap;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod crash;

@@ -64,9 +64,16 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 /// The part of a body that is one file.
 pub(crate) fn part(content: &[u8]) -> Vec<u8> {
-    let head = "Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\
-                Content-Type: application/octet-stream\r\n\r\n";
-    [format!("--{BOUNDARY}\r\n{head}").as_bytes(), content, b"\r\n"].concat()
+    part_named("f", content)
+}
+
+/// The part of a body that is one file of this name.
+fn part_named(name: &str, content: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
+    [head.as_bytes(), content, b"\r\n"].concat()
 }
 
 /// The end of a body.
@@ -101,6 +108,18 @@ impl TestServer {
         body.extend(end());
         let request = [head(command, Some(body.len())).as_bytes(), &body].concat();
         Answer::parse(&self.exchange_bytes(&request).await)
+    }
+
+    /// Adds files named by their number in a directory, whose CID comes last.
+    pub(crate) async fn add_directory(&self, options: &str, files: &[Vec<u8>]) -> String {
+        let parts = files.iter().enumerate();
+        let mut body: Vec<u8> =
+            parts.flat_map(|(n, file)| part_named(&format!("d%2F{n:04}"), file)).collect();
+        body.extend(end());
+        let head = head(&format!("add?{options}"), Some(body.len()));
+        let request = [head.as_bytes(), &body].concat();
+        let values = Answer::parse(&self.exchange_bytes(&request).await).values();
+        values.last().unwrap()["Hash"].as_str().unwrap().to_owned()
     }
 
     /// Puts one block and returns its CID.

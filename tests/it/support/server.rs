@@ -33,6 +33,12 @@ impl TestServer {
         Self::start_in(Some(swarm_key)).await
     }
 
+    /// The same in the private network of another node.
+    pub(crate) async fn start_with_key_of(other: &Self) -> Self {
+        let key = std::fs::read_to_string(other.directory().join("swarm.key")).unwrap();
+        Self::start_in(Some(&key)).await
+    }
+
     async fn start_in(swarm_key: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let identity = Identity::generate("ed25519", None).unwrap();
