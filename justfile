@@ -30,6 +30,10 @@ bench *args:
     cargo build --release
     benches/run {{args}}
 
+# The simulator of the replicated pinset over many seeds; a failure prints its seed.
+sim seeds="1000000":
+    SIM_SEEDS={{seeds}} cargo test --release --lib sync::sim -- --nocapture
+
 # One fuzz target for a minute (needs cargo-fuzz and a nightly toolchain).
 fuzz target seconds="60":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}

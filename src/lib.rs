@@ -7,7 +7,7 @@
 //! - `cli`: the command line.
 //! - `http`: the RPC server; translation only.
 //! - `node`: the use cases. `Node` owns every handle.
-//! - `gc`: mark, sweep, compact. `mfs`: the mutable file system.
+//! - `gc`: mark, sweep, compact. `mfs`: the mutable file system. `sync`: the replicated pinset.
 //! - `pins`: the local pinset. `exchange`: get a block.
 //! - `store`: the blockstore, packs and index. `db`: the state database. `repo`: `$IPFS_PATH`.
 //! - `config`: Kubo's JSON config.
@@ -32,5 +32,6 @@ pub mod pins;
 pub mod psa;
 pub mod repo;
 pub mod store;
+pub mod sync;
 pub mod tar;
 pub mod unixfs;

@@ -215,7 +215,8 @@ fn append_string(major: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-fn append_head(major: u8, value: u64, out: &mut Vec<u8>) {
+/// Appends a head: the major type in the upper three bits of `major`, then `value`, as short as it can be.
+pub(crate) fn append_head(major: u8, value: u64, out: &mut Vec<u8>) {
     let bytes = value.to_be_bytes();
     let (descriptor, len) = match value {
         0..=0x17 => return out.push(major | value as u8),

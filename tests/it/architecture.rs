@@ -36,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // L2
     ("gc", &["config", "db", "ipld", "pins", "store"]),
     ("mfs", &["db", "exchange", "ipld", "store", "unixfs"]),
+    ("sync", &["db", "ipld"]),
     // L1
     ("pins", &["db", "ipld", "store"]),
     ("exchange", &["ipld", "net", "store"]),
