@@ -49,17 +49,25 @@ pub(super) struct Limits {
     deadline: Deadline,
     due: Option<Pin<Box<Sleep>>>,
     hung_up: BoxFuture<'static, ()>,
+    gone: CancellationToken,
 }
 
 impl Limits {
     /// `hung_up` is cancelled when the client has closed its side.
     pub(super) fn new(deadline: Deadline, hung_up: CancellationToken) -> Self {
         let due = deadline.due().map(|due| Box::pin(tokio::time::sleep_until(due)));
+        let gone = hung_up.clone();
         let hung_up = async move {
             hung_up.cancelled().await;
             tokio::time::sleep(HANG_UP_GRACE).await;
         };
-        Self { deadline, due, hung_up: hung_up.boxed() }
+        Self { deadline, due, hung_up: hung_up.boxed(), gone }
+    }
+
+    /// The same for a command that would go on for ever: it ends when its client hangs up.
+    fn without_grace(mut self) -> Self {
+        self.hung_up = self.gone.clone().cancelled_owned().boxed();
+        self
     }
 
     /// Why the command must end, when it must.
@@ -112,6 +120,7 @@ impl Framing {
             }
             Reply::Many(values) => self.many(values).await,
             Reply::Live(values) => {
+                self.limits = self.limits.without_grace();
                 let content_type = self.encoding.content_type();
                 let source = Source::Values(values, self.encoding);
                 self.stream(
