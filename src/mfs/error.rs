@@ -64,6 +64,9 @@ pub enum Error {
     /// Bytes of something that UnixFS has no bytes for.
     #[error("unsupported fsnode type for 'file'")]
     UnsupportedFile,
+    /// Something of a type that UnixFS does not know, where a file or directory is needed.
+    #[error("invalid child node")]
+    InvalidChild,
     /// A metadata node.
     #[error("not yet implemented")]
     Metadata,

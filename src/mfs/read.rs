@@ -180,6 +180,7 @@ fn kind_of(node: &Node) -> Result<ItemKind, Fail> {
     Ok(match node.kind() {
         Kind::Directory | Kind::HamtShard => ItemKind::Folder,
         Kind::Metadata => return Err(Error::Metadata.into()),
+        Kind::Other(_) => return Err(Error::InvalidChild.into()),
         Kind::File | Kind::Raw | Kind::Symlink => ItemKind::File(node.size()),
     })
 }
@@ -190,6 +191,6 @@ pub(super) fn check_file(node: &Node) -> Result<(), Error> {
         Kind::File | Kind::Raw => Ok(()),
         Kind::Symlink => Err(Error::Symlink),
         Kind::Directory | Kind::HamtShard => Err(ReadError::IsDirectory.into()),
-        Kind::Metadata => Err(Error::UnsupportedFile),
+        Kind::Metadata | Kind::Other(_) => Err(Error::UnsupportedFile),
     }
 }

@@ -132,6 +132,7 @@ impl<'a> Tree<'a> {
                 Ok(Some(Found::Folder(self.add_open(id, name, folder, entry)?)))
             }
             Kind::Metadata => Err(Error::Metadata.into()),
+            Kind::Other(_) => Err(Error::InvalidChild.into()),
             Kind::File | Kind::Raw | Kind::Symlink => {
                 Ok(Some(Found::File(FileEntry { parent: id, name, entry, node: Some(node) })))
             }

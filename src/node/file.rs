@@ -84,6 +84,7 @@ pub(crate) fn look(cid: &Cid, block: &Bytes) -> Result<Look, Error> {
             }
             _ => return Err(Error::failed("expected protobuf dag node")),
         },
+        Kind::Other(_) => return Err(ReadError::Codec.into()),
     };
     Ok(Look::Opened(opened))
 }

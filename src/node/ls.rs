@@ -244,6 +244,7 @@ fn describe(entry: &mut Entry, block: &Bytes) -> Result<(), Error> {
         Kind::Raw | Kind::File => EntryKind::File,
         Kind::Directory | Kind::HamtShard | Kind::Metadata => EntryKind::Directory,
         Kind::Symlink => EntryKind::Symlink,
+        Kind::Other(_) => EntryKind::Unknown,
     };
     entry.size = root.size();
     entry.target = root.symlink_target().unwrap_or_default();

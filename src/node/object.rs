@@ -246,6 +246,7 @@ fn checked(found: &Found, any_node: bool, wording: &Wording) -> Result<PbNode, E
             "cannot {named} a non-UnixFS dag-pb node; pass --allow-non-unixfs to skip validation"
         )));
     };
+    let number;
     let name = match data.kind {
         Kind::Directory => return Ok(node),
         Kind::HamtShard => {
@@ -258,6 +259,10 @@ fn checked(found: &Found, any_node: bool, wording: &Wording) -> Result<PbNode, E
         Kind::File => "File",
         Kind::Metadata => "Metadata",
         Kind::Symlink => "Symlink",
+        Kind::Other(other) => {
+            number = other.to_string();
+            &number
+        }
     };
     Err(Error::failed(format!(
         "cannot {named} a UnixFS {name} node, only Directory nodes support {done} at the dag-pb \

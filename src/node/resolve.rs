@@ -82,6 +82,9 @@ pub enum ResolveError {
         quote(.0)
     )]
     DnsLink(String),
+    /// A step into a node of a type that UnixFS does not know.
+    #[error("no reification for this UnixFS node type")]
+    NoReification,
     /// A name that is the CID of something else.
     #[error("peer ID represented as CIDv1 require libp2p-key multicodec: retry with /ipns/{0}")]
     NoKey(Cid),
@@ -339,7 +342,8 @@ impl Resolver {
                 let bytes = data.data.unwrap_or_default();
                 View::Model(Typed { node: ipld::Node::Bytes(bytes), schema })
             }
-            _ => View::Links(links),
+            Kind::Other(_) => return Err(ResolveError::NoReification),
+            Kind::Directory | Kind::Metadata | Kind::Symlink => View::Links(links),
         })
     }
 }

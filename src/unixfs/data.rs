@@ -24,22 +24,26 @@ pub enum Kind {
     Symlink,
     /// A directory, or a part of one, spread over a hash trie.
     HamtShard,
+    /// A number that UnixFS has not given out: a node with links, and nothing else that is known.
+    Other(i32),
 }
 
 impl Kind {
-    fn from_number(number: u64) -> Option<Self> {
-        Some(match number {
+    fn from_number(number: i32) -> Self {
+        match number {
             0 => Self::Raw,
             1 => Self::Directory,
             2 => Self::File,
             3 => Self::Metadata,
             4 => Self::Symlink,
             5 => Self::HamtShard,
-            _ => return None,
-        })
+            number => Self::Other(number),
+        }
     }
 
-    fn number(self) -> u8 {
+    /// The number in the message.
+    #[must_use]
+    pub fn number(self) -> i32 {
         match self {
             Self::Raw => 0,
             Self::Directory => 1,
@@ -47,6 +51,7 @@ impl Kind {
             Self::Metadata => 3,
             Self::Symlink => 4,
             Self::HamtShard => 5,
+            Self::Other(number) => number,
         }
     }
 
@@ -110,8 +115,8 @@ pub enum DataError {
     /// No protobuf.
     #[error("proto: cannot parse invalid wire-format data")]
     Malformed,
-    /// The type is missing, or one that nobody knows.
-    #[error("proto: required field \"ipfs.boxo.ipld.unixfs.pb.Data.Type\" not set")]
+    /// The type is missing.
+    #[error("proto: required field ipfs.boxo.ipld.unixfs.pb.Data.Type not set")]
     NoType,
 }
 
@@ -150,6 +155,7 @@ impl Data {
     pub fn size(&self) -> u64 {
         match self.kind {
             Kind::Symlink => self.data.as_ref().map_or(0, |data| data.len() as u64),
+            Kind::Other(_) => 0,
             _ => self.file_size.unwrap_or(0),
         }
     }
@@ -165,7 +171,8 @@ impl Data {
     pub fn encode(&self) -> Vec<u8> {
         let data_len = self.data.as_ref().map_or(0, Bytes::len);
         let mut out = Vec::with_capacity(data_len + 4 * self.block_sizes.len() + 48);
-        out.extend_from_slice(&[0x08, self.kind.number()]);
+        // Go writes a negative enumeration value as a number of 64 bits.
+        put_varint(&mut out, 0x08, i64::from(self.kind.number()).cast_unsigned());
         if let Some(data) = &self.data {
             put_varint(&mut out, 0x12, data.len() as u64);
             out.extend_from_slice(data);
@@ -208,8 +215,8 @@ impl Data {
         let mut fields = Fields::new(bytes);
         while let Some((number, value)) = fields.next_field()? {
             match (number, value) {
-                // A closed enumeration: what it does not list is an unknown field.
-                (1, Value::Varint(value)) => kind = Kind::from_number(low_32(value)).or(kind),
+                // Go's library takes numbers that the enumeration does not list.
+                (1, Value::Varint(value)) => kind = Some(Kind::from_number(low_int32(value))),
                 (2, Value::Bytes(data)) => message.data = Some(bytes.slice_ref(data)),
                 (3, Value::Varint(value)) => message.file_size = Some(value),
                 (4, Value::Varint(value)) => message.block_sizes.push(value),
@@ -232,7 +239,8 @@ impl Data {
 ///
 /// A chunk of no bytes has no data field.
 pub(super) fn frame_leaf(kind: Kind, len: usize) -> (Vec<u8>, Vec<u8>) {
-    let mut head = vec![0x08, kind.number()];
+    let mut head = Vec::with_capacity(12);
+    put_varint(&mut head, 0x08, i64::from(kind.number()).cast_unsigned());
     if len > 0 {
         put_varint(&mut head, 0x12, len as u64);
     }
@@ -248,6 +256,11 @@ pub(super) fn put_varint(out: &mut Vec<u8>, tag: u8, value: u64) {
 
 fn low_32(value: u64) -> u64 {
     value & 0xffff_ffff
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are what is meant")]
+fn low_int32(value: u64) -> i32 {
+    (value as u32).cast_signed()
 }
 
 fn read_packed(mut packed: &[u8], out: &mut Vec<u64>) -> Result<(), DataError> {
@@ -330,9 +343,14 @@ mod tests {
 
     #[test]
     fn readers_take_what_protobuf_allows() {
-        let cases: [(&[u8], Result<Data, DataError>); 8] = [
+        let cases: [(&[u8], Result<Data, DataError>); 10] = [
             (&[], Err(DataError::NoType)),
-            (&[0x08, 0x09], Err(DataError::NoType)),
+            (&[0x08, 0x09], Ok(Data::new(Kind::Other(9)))),
+            (
+                &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+                Ok(Data::new(Kind::Other(-1))),
+            ),
+            (&[0x08, 0x80, 0x80, 0x80, 0x80, 0x10], Ok(Data::new(Kind::Raw))),
             (&[0x08], Err(DataError::Malformed)),
             (&[0x12, 0x05, 0x00], Err(DataError::Malformed)),
             (&[0x0b, 0x0c], Err(DataError::Malformed)),

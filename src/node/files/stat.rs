@@ -54,6 +54,9 @@ impl Node {
             return Err(Error::failed("not unixfs node (proto or raw)"));
         }
         let node = read::Node::decode(&cid, &block)?;
+        if let Kind::Other(number) = node.kind() {
+            return Err(Error::Failed(format!("unrecognized node type: {number}")));
+        }
         let dag_size = dag_size(&block, &node);
         let stat = node.stat();
         let (size, links) = match &node {

@@ -53,7 +53,7 @@ impl FileReader {
         match root.kind() {
             Kind::Directory | Kind::HamtShard => return Err(ReadError::IsDirectory),
             Kind::Symlink => return Err(ReadError::IsSymlink),
-            Kind::Metadata => return Err(ReadError::Codec),
+            Kind::Metadata | Kind::Other(_) => return Err(ReadError::Codec),
             Kind::Raw | Kind::File => {}
         }
         let mut reader = Self {
