@@ -22,6 +22,13 @@ impl<K: Sign> Core<K> {
             .collect()
     }
 
+    /// Members that a floor would not wait for.
+    #[cfg(test)]
+    pub(in crate::sync) fn silent(&self, now: Now) -> Vec<Author> {
+        let active = self.active(now);
+        self.members.keys().filter(|author| !active.contains(author)).copied().collect()
+    }
+
     /// Of the authors of all members, this one among them.
     pub(super) fn roster_digest(&self) -> [u8; 8] {
         let mut hasher = blake3::Hasher::new();
