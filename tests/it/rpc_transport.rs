@@ -228,11 +228,11 @@ async fn shutdown_answers_before_the_node_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_is_not_there_yet_says_so() {
     let server = TestServer::start().await;
-    let answer = server.post("/api/v0/files/mkdir?arg=/x").await;
+    let answer = server.post("/api/v0/p2p/listen?arg=/x/a&arg=/ip4/127.0.0.1/tcp/1").await;
     assert_eq!(status(&answer), "501");
-    assert!(answer.contains("not available yet in pinmesh: files/mkdir"), "{answer}");
-    let answer = server.post("/api/v0/files/mkdir").await;
+    assert!(answer.contains("not available yet in pinmesh: p2p/listen"), "{answer}");
+    let answer = server.post("/api/v0/p2p/listen").await;
     assert_eq!(status(&answer), "400");
-    assert!(answer.ends_with("argument \"path\" is required\n"), "{answer}");
+    assert!(answer.ends_with("argument \"protocol\" is required\n"), "{answer}");
     server.stop().await;
 }
