@@ -254,7 +254,8 @@ const node = (ipfs, cid) => ({
   'swarm without peers': async () => {
     same(await ipfs.swarm.peers(), [])
     const { id } = await ipfs.id()
-    same((await ipfs.swarm.addrs()).map(p => String(p.id)), [String(id)])
+    // A bootstrap peer that was named, and let go again, may still be known.
+    ok((await ipfs.swarm.addrs()).some(p => String(p.id) === String(id)))
     ok((await ipfs.swarm.localAddrs()).some(a => a.toString().startsWith('/ip4/127.0.0.1/tcp/')))
   },
   'repo stat and version': async () => {
