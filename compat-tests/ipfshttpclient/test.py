@@ -132,7 +132,7 @@ def repo_gc():
 
 def swarm_without_peers():
     same(ipfs.swarm.peers()["Peers"], None)
-    same(list(ipfs.swarm.addrs()["Addrs"]), [ipfs.id()["ID"]])
+    assert ipfs.id()["ID"] in ipfs.swarm.addrs()["Addrs"]    # beside a bootstrap peer that was named, and let go again
 
 
 def stats_and_logs():
