@@ -201,6 +201,8 @@ fn open(
         enable_gc: arguments.enable_gc == Some(true),
         ipns_pubsub: arguments.enable_namesys_pubsub == Some(true),
         is_daemon: true,
+        hello_interval_s: group.hello_interval_s,
+        update_interval_s: group.update_interval_s,
     };
     check(&repo, &options, arguments.routing.clone())?;
     Ok((repo, options))

@@ -95,6 +95,10 @@ pub(super) struct Settings {
     pub(super) data_dir: Option<PathBuf>,
     /// `--bootnode`.
     pub(super) is_bootnode: bool,
+    /// `--helloInterval`, in seconds; 0: not given.
+    pub(super) hello_interval_s: u32,
+    /// `--updateInterval`, in seconds; 0: not given.
+    pub(super) update_interval_s: u32,
     key: Option<SwarmKey>,
     identity: Option<Identity>,
     port: Option<u16>,
@@ -132,14 +136,12 @@ impl Flags {
         let hello = renamed(self.hello_interval, self.hello_time, "helloInterval", "helloTime");
         let update =
             renamed(self.update_interval, self.update_time, "updateInterval", "updateTime");
-        let intervals = [Given::new(hello, "helloInterval"), Given::new(update, "updateInterval")];
-        for given in intervals.iter().flatten() {
-            given.seconds()?;
-            print::error(&format!(
-                "Warning: without effect yet: {}: nodes keep no common pinset so far",
-                given.origin
-            ));
-        }
+        let seconds = |flag, name| match Given::new(flag, name) {
+            Some(given) => given.seconds().map(std::num::NonZero::get),
+            None => Ok(0),
+        };
+        let hello_interval_s = seconds(hello, "helloInterval")?;
+        let update_interval_s = seconds(update, "updateInterval")?;
         let key = Given::new(self.key.map(|key| key.0), "key");
         let node_key = Given::new(self.node_key.map(|key| key.0), "nodeKey");
         let port = Given::new(self.port, "port");
@@ -151,6 +153,8 @@ impl Flags {
             data_dir: Given::new(self.data_dir.map(PathBuf::into_os_string), "dataDir")
                 .map(|given| given.value.into()),
             is_bootnode,
+            hello_interval_s,
+            update_interval_s,
             key: key.map(|given| given.swarm_key()).transpose()?,
             identity: node_key.map(|given| given.identity()).transpose()?,
             port: port.map(|given| given.port()).transpose()?,

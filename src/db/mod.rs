@@ -85,8 +85,24 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        self.write_then(write, |_| ()).await
+    }
+
+    /// As [`Db::write`], and `after` is told whether the transaction was committed: also when this
+    /// write was undone alone, or its future dropped. It runs on the thread that writes, before the
+    /// next write begins: what is kept in memory beside the tables is brought in line there.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub async fn write_then<T, E, F, A>(&self, write: F, after: A) -> Result<T, E>
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+        A: FnOnce(bool) + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Write { closure: Some(write), result: None, reply });
+        let job = Box::new(Write { closure: Some(write), after, result: None, reply });
         let jobs = self.inner.jobs.as_ref().ok_or(Error::Closed)?;
         jobs.send(job).await.map_err(|_| Error::Closed)?;
         answer.await.unwrap_or_else(|_| Err(E::from(Error::Closed)))

@@ -18,20 +18,23 @@ const COMMIT_JOBS_MAX: usize = 512;
 pub(super) trait Job: Send {
     /// Runs the closure; `false` when its changes must be undone.
     fn run(&mut self, tx: &Transaction<'_>) -> bool;
-    /// Answers the caller.
+    /// Answers the caller, on the thread that writes and before the next transaction begins.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
 }
 
 /// A [`Job`] made of a closure.
-pub(super) struct Write<F, T, E> {
+pub(super) struct Write<F, A, T, E> {
     pub(super) closure: Option<F>,
+    /// Told whether the transaction was committed.
+    pub(super) after: A,
     pub(super) result: Option<Result<T, E>>,
     pub(super) reply: oneshot::Sender<Result<T, E>>,
 }
 
-impl<F, T, E> Job for Write<F, T, E>
+impl<F, A, T, E> Job for Write<F, A, T, E>
 where
     F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send,
+    A: FnOnce(bool) + Send,
     T: Send,
     E: Send + From<Error>,
 {
@@ -49,13 +52,16 @@ where
     }
 
     fn answer(mut self: Box<Self>, committed: Result<(), Error>) {
+        let is_committed = committed.is_ok();
         let result = match (self.result.take(), committed) {
             (Some(Ok(_)) | None, Err(error)) => Err(E::from(error)),
             (Some(result), _) => result,
             (None, Ok(())) => Err(E::from(Error::Closed)),
         };
+        let Self { after, reply, .. } = *self;
+        after(is_committed);
         // The caller may have gone away: then nobody wants the answer.
-        let _ = self.reply.send(result);
+        let _ = reply.send(result);
     }
 }
 

@@ -13,6 +13,7 @@ mod address;
 mod announce;
 mod behaviour;
 pub mod bitswap;
+mod channel;
 mod complaints;
 mod dial;
 mod gate;
@@ -37,6 +38,7 @@ pub use address::{
     AddressError, parse_multiaddr, parse_peer, parse_peer_id, split_peer, with_port,
 };
 pub use announce::Announce;
+pub use channel::Channels;
 pub use dial::DialFailure;
 pub use gossip::{GossipError, GossipOptions, Message, Subscription};
 pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};

@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 
+use super::pinset::Change;
 use super::{Error, Node, Reach};
 use crate::ipld::{Block, Cid, Prefix, hash};
-use crate::pins::Mode;
 use crate::store::Session;
 
 /// The largest block that other nodes take.
@@ -103,7 +103,7 @@ impl BlockPut {
         self.session.put_many(batch).await?;
         self.session.flush().await?;
         if let Some(pins) = pins {
-            self.node.pins().add_many(pins).await?;
+            self.node.pinset().change(pins).await?;
         }
         // What is acknowledged and not pinned is the collector's to judge.
         self.session = self.node.store().session();
@@ -111,6 +111,6 @@ impl BlockPut {
     }
 }
 
-fn recursive_pins(batch: &[Block]) -> Vec<(Cid, Mode, String)> {
-    batch.iter().map(|block| (block.cid.clone(), Mode::Recursive, String::new())).collect()
+fn recursive_pins(batch: &[Block]) -> Vec<Change> {
+    batch.iter().map(|block| Change::recursive(block.cid.clone(), String::new())).collect()
 }

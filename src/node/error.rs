@@ -2,7 +2,7 @@
 
 use crate::ipld::{Cid, CidError, DecodeError, hash};
 use crate::unixfs::read::ReadError;
-use crate::{config, db, exchange, pins, repo, store, tar};
+use crate::{config, db, exchange, pins, repo, store, sync, tar};
 
 /// Why a use case failed. The texts are those that Kubo's clients compare.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -52,6 +52,15 @@ impl Error {
     /// A failure with this text.
     pub fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<sync::db::Error> for Error {
+    fn from(error: sync::db::Error) -> Self {
+        match error {
+            sync::db::Error::Db(error) => Self::Db(error),
+            error => Self::failed(error),
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use indexmap::IndexSet;
 
 use super::block::{SOFT_BYTES_MAX, TOO_BIG};
+use super::pinset::Change;
 use super::{Error, Node};
 use crate::car::{self, Reader, Section, Step};
 use crate::ipld::{Block, Cid, DecodeError, links};
-use crate::pins::Mode;
 use crate::store::Session;
 
 /// Bytes of blocks that are checked together.
@@ -184,7 +184,7 @@ impl Import {
         links(root.codec(), &block)?;
         self.node.protect_dag(root, &self.session, None).await?;
         self.session.flush().await?;
-        self.node.pins().add(root.clone(), Mode::Recursive, String::new()).await?;
+        self.node.pinset().change(vec![Change::recursive(root.clone(), String::new())]).await?;
         self.node.announce_root(root);
         Ok(())
     }

@@ -30,6 +30,7 @@ pub mod object;
 pub mod pin;
 pub mod pin_remote;
 pub mod ping;
+pub mod pinset;
 pub mod produce;
 pub mod provider;
 pub mod pubsub;
@@ -88,6 +89,8 @@ pub struct Parts {
     pub db: Db,
     /// The blocks, here and elsewhere.
     pub exchange: Exchange,
+    /// What changes pins.
+    pub pinset: pinset::Pinset,
     /// What is known of names beside their records.
     pub names: names::State,
     /// What announces the blocks; none on a node that announces none.
@@ -96,6 +99,8 @@ pub struct Parts {
     pub mfs: Mfs,
     /// The network; none on a node that is offline.
     pub network: Option<Network>,
+    /// Whether people can publish and subscribe.
+    pub has_pubsub: bool,
     /// The client of other people's HTTP servers.
     pub http_client: http_client::Client,
     /// Which network that is.
@@ -197,6 +202,10 @@ impl Node {
 
     pub(crate) fn pins(&self) -> Pins {
         Pins::new(self.0.db.clone(), self.store().clone())
+    }
+
+    pub(crate) fn pinset(&self) -> &pinset::Pinset {
+        &self.0.pinset
     }
 
     pub(crate) fn exchange(&self) -> &Exchange {

@@ -36,6 +36,8 @@ pub(super) struct Start<'a> {
     pub(super) membership: &'a Membership,
     pub(super) db: &'a Db,
     pub(super) pubsub: pubsub::Flags,
+    /// Whether members gossip of their pins.
+    pub(super) has_pinset: bool,
     pub(super) bitswap: Option<bitswap::Swarming>,
     /// Whether it is left to others to dial.
     pub(super) dials_nobody: bool,
@@ -103,7 +105,10 @@ impl Start<'_> {
             announce: announce(config)?,
             mdns: !self.dials_nobody && config.flag("Discovery.MDNS.Enabled").unwrap_or(true),
             limits: limits(config)?,
-            gossip: pubsub::options(config, self.pubsub)?,
+            gossip: match pubsub::options(config, self.pubsub)? {
+                None if self.has_pinset => Some(pubsub::of_members()),
+                options => options,
+            },
         })
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use indexmap::IndexSet;
 
 use super::fetch::{Fetched, Fetcher};
+use super::pinset::{Change, PinOptions};
 use super::{Error, Node, Reach, blocking};
 use crate::ipld::{Cid, hash, links};
 use crate::pins::{self, Mode, Pin, Update};
@@ -93,7 +94,7 @@ impl From<Pin> for Listed {
 }
 
 /// A pin to add.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Add<'a> {
     /// What to pin.
     pub root: &'a Cid,
@@ -101,6 +102,8 @@ pub struct Add<'a> {
     pub recursive: bool,
     /// Its name, or empty.
     pub name: &'a str,
+    /// What else the group is told.
+    pub options: PinOptions,
 }
 
 /// How far a pin has come.
@@ -159,7 +162,8 @@ impl Node {
         };
         // A block that an unfinished put brought must be durable before its pin.
         session.flush().await?;
-        self.pins().add(pin.root.clone(), mode, pin.name.to_owned()).await?;
+        let (cid, name, options) = (pin.root.clone(), pin.name.to_owned(), pin.options.clone());
+        self.pinset().change(vec![Change::Add { cid, mode, name, options }]).await?;
         self.announce_root(pin.root);
         Ok(())
     }
@@ -263,7 +267,7 @@ impl Node {
     /// # Errors
     /// When there is none, or it is a recursive one and only direct ones may go.
     pub async fn remove_pin(&self, cid: &Cid, recursive: bool) -> Result<(), Error> {
-        Ok(self.pins().remove(cid.clone(), recursive).await?)
+        self.pinset().remove(cid.clone(), recursive).await
     }
 
     /// Pins `to` recursively under the name of the pin of `from`, which goes if `unpin` says so.
@@ -293,8 +297,9 @@ impl Node {
         waiting(String::new());
         self.protect_dag(to, &session, None).await?;
         session.flush().await?;
-        self.pins().update(from.clone(), to.clone(), unpin).await?;
-        self.announce_root(to);
+        let (from, to) = (from.clone(), to.clone());
+        self.pinset().change(vec![Change::Update { from, to: to.clone(), unpin }]).await?;
+        self.announce_root(&to);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Error, Node};
 use crate::config::Config;
 use crate::ipld::quote::quote;
-use crate::net::{GossipOptions, Network, PeerId};
+use crate::net::{GossipOptions, Network, OWN_PROTOCOLS, PeerId};
 
 pub use crate::net::{Message, Subscription};
 
@@ -54,9 +54,14 @@ pub(super) fn options(config: &Config, flags: Flags) -> Result<Option<GossipOpti
     Ok(Some(GossipOptions { seen_ttl: ttl.map_or(SEEN_TTL, Duration::from_nanos) }))
 }
 
+/// How it is set up where only members gossip, of their pins.
+pub(super) fn of_members() -> GossipOptions {
+    GossipOptions { seen_ttl: SEEN_TTL }
+}
+
 impl Node {
     fn gossip(&self) -> Result<&Network, Error> {
-        let network = self.network().filter(|network| network.has_gossip());
+        let network = self.network().filter(|_| self.0.has_pubsub);
         network.ok_or_else(|| Error::failed(DISABLED))
     }
 
@@ -81,7 +86,9 @@ impl Node {
     /// # Errors
     /// When publish and subscribe is not enabled.
     pub async fn topics(&self) -> Result<Vec<String>, Error> {
-        self.gossip()?.topics().await.map_err(Error::failed)
+        let mut topics = self.gossip()?.topics().await.map_err(Error::failed)?;
+        topics.retain(|topic| !topic.starts_with(OWN_PROTOCOLS));
+        Ok(topics)
     }
 
     /// The peers that listen to `topic`, or to anything; sorted.

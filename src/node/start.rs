@@ -11,13 +11,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Membership, Node, Parts, bitswap, files, first_start, members, names, network, provider,
-    pubsub, records, republish, version,
+    Error, Membership, Node, Parts, bitswap, files, first_start, members, names, network, pinset,
+    provider, pubsub, records, republish, version,
 };
 use crate::db::Db;
 use crate::http_client;
 use crate::mfs::{self, Mfs};
+use crate::net::SwarmKey;
 use crate::pins;
+use crate::sync;
 use crate::repo::Repo;
 use crate::store::{self, Store};
 
@@ -41,6 +43,37 @@ pub struct Options {
     pub enable_gc: bool,
     /// Whether this is the daemon, and not a command that runs by itself.
     pub is_daemon: bool,
+    /// Seconds between two hellos to the group; 0: the default.
+    pub hello_interval_s: u32,
+    /// Seconds between two announcements of the pinset when nothing changes, at most; 0: the
+    /// default.
+    pub update_interval_s: u32,
+}
+
+impl Options {
+    fn intervals(&self) -> pinset::Intervals {
+        let ms = |seconds: u32| (seconds > 0).then(|| u64::from(seconds) * 1000);
+        pinset::Intervals {
+            hello_ms: ms(self.hello_interval_s),
+            update_ms: ms(self.update_interval_s),
+        }
+    }
+}
+
+/// The key of the group whose pins these are; none on a node that is public, or was never started.
+fn swarm_key(
+    repo: &Repo,
+    membership: Option<&Membership>,
+    options: &Options,
+) -> Result<Option<SwarmKey>, Error> {
+    match membership {
+        Some(membership) => Ok(membership.key().cloned()),
+        None if options.public => Ok(None),
+        None => {
+            let file = repo.swarm_key()?;
+            file.map(|file| SwarmKey::parse(&file)).transpose().map_err(Error::failed)
+        }
+    }
 }
 
 /// A node with its tasks.
@@ -64,30 +97,48 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let identity = repo.identity()?;
     let state_path = repo.path().join("state.sqlite");
     let store = Store::open(repo.path(), store::Options::default())?;
-    let schemas =
-        [pins::SCHEMA, first_start::SCHEMA, records::SCHEMA, members::SCHEMA, mfs::SCHEMA];
+    let schemas = [
+        pins::SCHEMA,
+        first_start::SCHEMA,
+        records::SCHEMA,
+        members::SCHEMA,
+        mfs::SCHEMA,
+        pinset::SCHEMA,
+        sync::db::SCHEMA,
+    ];
     let db = Db::open(&state_path, &schemas)?;
     first_start::ensure(&db, &store).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let suffix = config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix);
+    let suffix = config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix.clone());
     let agent = version::agent(suffix.as_deref());
     let membership = match options.offline {
         true => None,
         false => Some(Membership::of(&repo, options.public)?),
     };
     let (exchange, bitswap) = bitswap::start(store, membership.is_some(), &mut tasks, &shutdown);
+    let ledger = match swarm_key(&repo, membership.as_ref(), &options)? {
+        Some(key) if options.is_daemon => {
+            Some(pinset::Ledger::new(db.clone(), &repo, &identity, &key, options.intervals())?)
+        }
+        _ => None,
+    };
+    let pubsub = pubsub::Flags {
+        pubsub: options.pubsub,
+        ipns: options.ipns_pubsub.then_some(true),
+    };
+    let has_pubsub = pubsub::options(&config, pubsub)?.is_some() && membership.is_some();
     let network = match &membership {
         None => None,
         Some(membership) => {
-            let ipns = options.ipns_pubsub.then_some(true);
             let start = network::Start {
                 config: &config,
                 identity: &identity,
                 agent: &agent,
                 membership,
                 db: &db,
-                pubsub: pubsub::Flags { pubsub: options.pubsub, ipns },
+                pubsub,
+                has_pinset: ledger.is_some(),
                 bitswap,
                 dials_nobody: options.dials_nobody,
             };
@@ -100,10 +151,13 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         network.is_some() && (options.ipns_pubsub || config.flag("Ipns.UsePubsub") == Some(true));
     let mfs = Mfs::open(db.clone(), exchange.clone(), files::options(&config)?).await;
     let mfs = mfs.map_err(files::unusable_root)?;
+    let pinset = pinset::Pinset::new(db.clone(), ledger);
     let node = Node::new(Parts {
         repo,
         identity,
         exchange,
+        pinset,
+        has_pubsub,
         db,
         names: names::State::new(ipns_pubsub),
         provider: provider.as_ref().map(|(handle, _)| handle.clone()),
@@ -133,6 +187,11 @@ fn spawn_services(
             service.run(stop.stopped()).await;
             ("garbage collector", Ok(()))
         });
+    }
+    if let Some(ledger) = node.pinset().ledger().cloned() {
+        let service = pinset::Service::new(ledger, node.network().cloned());
+        let stop = node.0.shutdown.clone();
+        tasks.spawn(async move { ("pinset", service.run(stop).await) });
     }
     let Some(network) = node.network().cloned() else { return Ok(()) };
     let provider =

@@ -170,15 +170,7 @@ impl Pins {
     /// # Errors
     /// As [`Pins::check_update`].
     pub async fn update(&self, from: Cid, to: Cid, unpin: bool) -> Result<(), Error> {
-        let write = move |tx: &Transaction<'_>| {
-            let (Update::Proceed, name) = check_update(tx, &from, &to)? else { return Ok(()) };
-            put(tx, &to, Mode::Recursive, &name)?;
-            if unpin {
-                delete(tx, &from, Mode::Recursive)?;
-            }
-            Ok(())
-        };
-        self.db.write(write).await
+        self.db.write(move |tx| update(tx, &from, &to, unpin)).await
     }
 
     /// The pin of `cid` of this mode.
@@ -194,12 +186,7 @@ impl Pins {
     /// # Errors
     /// When the database cannot be read.
     pub fn get(&self, cid: &Cid) -> Result<Option<Pin>, Error> {
-        self.db.read(|c| {
-            Ok(match find(c, cid, Mode::Recursive)? {
-                Some(pin) => Some(pin),
-                None => find(c, cid, Mode::Direct)?,
-            })
-        })
+        self.db.read(|c| get(c, cid))
     }
 
     /// At most `limit` pins of a mode whose CID as text comes after `after`, in that order, and
@@ -329,6 +316,30 @@ pub fn remove(tx: &Transaction<'_>, cid: &Cid, recursive: bool) -> Result<(), Er
     }
     delete(tx, cid, Mode::Recursive)?;
     delete(tx, cid, Mode::Direct)
+}
+
+/// As [`Pins::update`], in the transaction of the caller.
+///
+/// # Errors
+/// As [`Pins::update`].
+pub fn update(tx: &Transaction<'_>, from: &Cid, to: &Cid, unpin: bool) -> Result<(), Error> {
+    let (Update::Proceed, name) = check_update(tx, from, to)? else { return Ok(()) };
+    put(tx, to, Mode::Recursive, &name)?;
+    if unpin {
+        delete(tx, from, Mode::Recursive)?;
+    }
+    Ok(())
+}
+
+/// As [`Pins::get`], on the connection of the caller.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn get(c: &Connection, cid: &Cid) -> Result<Option<Pin>, Error> {
+    Ok(match find(c, cid, Mode::Recursive)? {
+        Some(pin) => Some(pin),
+        None => find(c, cid, Mode::Direct)?,
+    })
 }
 
 fn check_update(c: &Connection, from: &Cid, to: &Cid) -> Result<(Update, String), Error> {

@@ -141,11 +141,14 @@ pub fn init(path: &Path, config: &Config) -> Result<(), Error> {
 /// # Errors
 /// When it is there and cannot be read.
 pub fn read_swarm_key(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let file = path.join(SWARM_KEY);
-    match fs::read(&file) {
-        Ok(key) => Ok(Some(key)),
+    read_if_there(&path.join(SWARM_KEY))
+}
+
+fn read_if_there(file: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(file) {
+        Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("open", &file)(error)),
+        Err(error) => Err(Error::io("open", file)(error)),
     }
 }
 
@@ -155,9 +158,14 @@ pub fn read_swarm_key(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 /// # Errors
 /// When it cannot be written.
 pub fn write_swarm_key(path: &Path, text: &str) -> Result<(), Error> {
-    write_file(&path.join(SWARM_KEY), text.as_bytes(), 0o400)?;
-    let dir = fs::File::open(path).map_err(Error::io("open", path))?;
-    dir.sync_all().map_err(Error::io("sync", path))
+    write_durably(path, SWARM_KEY, text.as_bytes(), 0o400)
+}
+
+/// As [`write_file`], in the directory `dir`; the name survives a power cut, too.
+fn write_durably(dir: &Path, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
+    write_file(&dir.join(name), content, mode)?;
+    let opened = fs::File::open(dir).map_err(Error::io("open", dir))?;
+    opened.sync_all().map_err(Error::io("sync", dir))
 }
 
 /// Replaces the file at `path`; a crash leaves the old one or the new one.
@@ -321,6 +329,23 @@ impl Repo {
     /// When it is there and cannot be read.
     pub fn swarm_key(&self) -> Result<Option<Vec<u8>>, Error> {
         read_swarm_key(&self.0.path)
+    }
+
+    /// The content of a file of this program that Kubo does not have, when it is there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_own_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        read_if_there(&self.0.path.join(name))
+    }
+
+    /// Makes or replaces such a file, readable for its owner only. When this returns, it survives
+    /// a power cut.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_own_file(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        write_durably(&self.0.path, name, content, 0o600)
     }
 
     /// Tells clients where the RPC listens: writes the multiaddr to `api`, without newline.

@@ -438,6 +438,11 @@ impl<K: Sign> Core<K> {
         self.status = status;
     }
 
+    /// What the next hellos say of where this node is: binary multiaddrs.
+    pub fn set_addresses(&mut self, addresses: Vec<Vec<u8>>) {
+        self.config.addresses = addresses;
+    }
+
     /// Bytes of memory that the trees and the sketch take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

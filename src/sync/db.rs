@@ -13,7 +13,7 @@ use super::keys::Author;
 use super::record::{Kind, Record};
 use super::store::{Cursor, Store};
 use super::tree::{Prefix, Summary};
-use crate::db::{self, Schema, Transaction};
+use crate::db::{self, Connection, Schema, Transaction};
 
 /// The tables of this module. Times are 64 bits without a sign; SQLite keeps them with the highest
 /// bit turned over, which keeps their order. Most records never end and are not in `sync_end`.
@@ -85,6 +85,27 @@ impl<'a> Tables<'a> {
     pub fn new(tx: &'a Transaction<'a>) -> Self {
         Self(tx)
     }
+
+    /// Forgets everything: what is here belongs to another group.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.0.execute_batch(
+            "DELETE FROM sync_leaf; DELETE FROM sync_record; DELETE FROM sync_end;
+             DELETE FROM sync_bucket; DELETE FROM sync_value;",
+        )?;
+        Ok(())
+    }
+}
+
+/// A value of the core, or of the service around it, on the connection of the caller.
+///
+/// # Errors
+/// When the database fails.
+pub fn value(c: &Connection, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    let mut statement = c.prepare_cached("SELECT value FROM sync_value WHERE name = ?1")?;
+    Ok(statement.query_row([name], |row| row.get(0)).optional()?)
 }
 
 const SIGN: u64 = 1 << 63;
@@ -276,9 +297,7 @@ impl Store for Tables<'_> {
     }
 
     fn value(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let mut statement =
-            self.0.prepare_cached("SELECT value FROM sync_value WHERE name = ?1")?;
-        Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+        value(self.0, name)
     }
 
     fn set_value(&mut self, name: &str, value: Option<&[u8]>) -> Result<(), Error> {

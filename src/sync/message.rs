@@ -15,7 +15,7 @@ use super::vector::Vector;
 
 mod hello;
 
-pub use hello::{Binding, Hello, Status};
+pub use hello::{ADDRESSES_MAX, Binding, Hello, Status};
 
 /// Version of the protocol.
 const PROTO: u64 = 1;

@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "psa",
             "repo",
             "store",
+            "sync",
             "tar",
             "unixfs",
         ],

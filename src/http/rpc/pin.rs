@@ -22,6 +22,7 @@ use super::{Error, Reply, Request, Value};
 use crate::ipld::Cid;
 use crate::node::list_pins::{Filter, PinsByText, TextOf};
 use crate::node::pin::{self, Kind, Kinds, Listed, Progress};
+use crate::node::pinset::PinOptions;
 use crate::node::produce::produce;
 use crate::node::{Node, Reach};
 
@@ -64,7 +65,8 @@ pub(super) async fn add(mut request: Request) -> Result<Reply, Error> {
     let reach = request.reach();
     let shows_progress = request.options.bool("progress");
     let Request { node, deadline, .. } = request;
-    let add = Add { node, deadline, reach, paths, encoder, recursive, name };
+    let options = PinOptions::default();
+    let add = Add { node, deadline, reach, paths, encoder, recursive, name, options };
     if !shows_progress {
         let pins = Omit(add.run(None, "pin: ").await?);
         return Ok(Reply::one(Added { pins, recursive, ..Added::default() }));
@@ -96,6 +98,7 @@ struct Add {
     encoder: CidEncoder,
     recursive: bool,
     name: String,
+    options: PinOptions,
 }
 
 impl Add {
@@ -105,7 +108,9 @@ impl Add {
             self.deadline.set("");
             let cid = self.node.resolve_text(path).await?.cid;
             self.deadline.set(deadline);
-            let pin = pin::Add { root: &cid, recursive: self.recursive, name: &self.name };
+            let options = self.options.clone();
+            let (recursive, name) = (self.recursive, self.name.as_str());
+            let pin = pin::Add { root: &cid, recursive, name, options };
             let added = self.node.add_pin(pin, self.reach, progress).await;
             added.map_err(|error| Error::new(format!("pin: {error}")))?;
             pins.push(self.encoder.encode(&cid));

@@ -6,7 +6,7 @@
 use super::{Error, Options};
 use crate::ipld::{Block, Cid};
 use crate::node::Node;
-use crate::pins::{Mode, Pins};
+use crate::node::pinset::{Change, Pinset};
 use crate::store::Session;
 
 /// Bytes of blocks that go to the store together.
@@ -19,7 +19,7 @@ const PINS: usize = 256;
 pub(super) struct Writer {
     /// `None` when nothing is to be stored.
     session: Option<Session>,
-    pins: Pins,
+    pinset: Pinset,
     /// The name under which to pin, when to pin.
     pin_name: Option<String>,
     waiting: Vec<Block>,
@@ -34,7 +34,7 @@ impl Writer {
         let stored = !options.only_hash;
         Self {
             session: stored.then(|| node.store().session()),
-            pins: Pins::new(node.db().clone(), node.store().clone()),
+            pinset: node.pinset().clone(),
             pin_name: (stored && options.pin).then(|| options.pin_name.clone().unwrap_or_default()),
             waiting: Vec::new(),
             waiting_bytes: 0,
@@ -96,7 +96,7 @@ impl Writer {
             session.flush().await?;
         }
         let Some(name) = &self.pin_name else { return Ok(()) };
-        let pins = roots.into_iter().map(|root| (root, Mode::Recursive, name.clone()));
-        self.pins.add_many(pins.collect()).await.map_err(Error::failed)
+        let pins = roots.into_iter().map(|root| Change::recursive(root, name.clone()));
+        self.pinset.change(pins.collect()).await
     }
 }

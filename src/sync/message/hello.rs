@@ -8,7 +8,8 @@ use crate::sync::clock::Hlc;
 use crate::sync::keys::{Author, Sign, Signature};
 
 const PEER_LEN_MAX: usize = 64;
-const ADDRESSES_MAX: usize = 16;
+/// Addresses in a `hello`.
+pub const ADDRESSES_MAX: usize = 16;
 const ADDRESS_LEN_MAX: usize = 256;
 const TAGS_MAX: usize = 32;
 const TAG_LEN_MAX: usize = 64;

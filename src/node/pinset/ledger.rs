@@ -1,0 +1,452 @@
+//! The core of the replicated pinset, kept in step with its tables.
+//!
+//! Owns the one [`Core`] of the process. It is touched only within a write of the state database
+//! and lives in memory only as far as its tables are committed: after a write that failed it is
+//! dropped, and opened again by the next one. What it wants done is handed on after the commit.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::changes;
+use super::generation::Generation;
+use crate::db::{Connection, Db, Transaction};
+use crate::ipld::Cid;
+use crate::net::{PeerId, SwarmKey};
+use crate::node::Error;
+use crate::repo::{Identity, Repo};
+use crate::sync::core::{Action, Config, Core, Event, NotReady, Now, Op, Options, Start};
+use crate::sync::db::Tables;
+use crate::sync::hash::{Hash, Key};
+use crate::sync::keys::Sign as _;
+use crate::sync::message::{Binding, Roots, Status};
+use crate::sync::store::Store as _;
+use crate::sync::{Author, Group, Kind, Record, Signer, db as tables};
+
+/// Of which group the records are.
+const GROUP: &str = "service/group";
+/// The number that [`Generation`] compares.
+const GENERATION: &str = "service/generation";
+/// The author key of a node whose identity is no Ed25519 key.
+const AUTHOR_FILE: &str = "pinset-author";
+
+/// What is said how often, where it is not the default.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::node) struct Intervals {
+    /// Between two hellos, in milliseconds.
+    pub(in crate::node) hello_ms: Option<u64>,
+    /// Between two announcements when nothing changes, in milliseconds, at most.
+    pub(in crate::node) update_ms: Option<u64>,
+}
+
+/// What can be seen of the core at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) struct Glance {
+    /// The trees.
+    pub(in crate::node) roots: Roots,
+    /// When something is due, in milliseconds of [`Ledger::now`].
+    pub(in crate::node) wake_at_ms: u64,
+    /// Whether records can be made.
+    pub(in crate::node) is_ready: bool,
+    /// How often the core was opened; it knows of connections since then only.
+    pub(in crate::node) openings: u64,
+}
+
+/// The records of the group. Cloning the handle is cheap.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct Ledger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    group: Group,
+    seed: [u8; 32],
+    author: Author,
+    config: Config,
+    generation: Generation,
+    started: Instant,
+    started_wall_ms: u64,
+    /// Held within a write, for milliseconds; by others for moments.
+    state: Mutex<State>,
+    glance: watch::Sender<Glance>,
+}
+
+#[derive(Debug)]
+struct State {
+    core: Option<Core<Signer>>,
+    openings: u64,
+    /// A write has begun and not ended: when the next one finds it so, it panicked.
+    is_ahead: bool,
+    /// The database is the one that was written last, or a member was heard since.
+    is_trusted: bool,
+    addresses: Vec<Vec<u8>>,
+    status: Status,
+    /// What is to be done after the commit, and how much of it there was when the write began.
+    actions: Vec<Action>,
+    actions_before: usize,
+    /// What is to be done now.
+    committed: VecDeque<Action>,
+}
+
+impl Ledger {
+    /// The records of the group that has `key`, in `db`. Nothing is read before the first write.
+    ///
+    /// # Errors
+    /// When the author key cannot be read or made.
+    pub(in crate::node) fn new(
+        db: Db,
+        repo: &Repo,
+        identity: &Identity,
+        key: &SwarmKey,
+        intervals: Intervals,
+    ) -> Result<Self, Error> {
+        let group = Group::derive(&key.psk());
+        let seed = author_seed(repo, identity)?;
+        let author = signer(&seed)?.author();
+        let mut config = Config::new(identity.peer_id().to_bytes());
+        config.hello_ms = intervals.hello_ms.unwrap_or(config.hello_ms);
+        if let Some(update_ms) = intervals.update_ms {
+            config.announce_ms_max = update_ms;
+            config.announce_ms_min = config.announce_ms_min.min(update_ms);
+        }
+        if identity.keypair().clone().try_into_ed25519().is_err() {
+            config.binding = Some(binding(identity, &group, &author)?);
+        }
+        let empty = Glance {
+            roots: Roots::default(),
+            wake_at_ms: 0,
+            is_ready: false,
+            openings: 0,
+        };
+        Ok(Self(Arc::new(Inner {
+            db,
+            group,
+            seed,
+            author,
+            config,
+            generation: Generation::new(repo.clone()),
+            started: Instant::now(),
+            started_wall_ms: wall_ms(),
+            state: Mutex::new(State {
+                core: None,
+                openings: 0,
+                is_ahead: false,
+                is_trusted: false,
+                addresses: Vec::new(),
+                status: Status::default(),
+                actions: Vec::new(),
+                actions_before: 0,
+                committed: VecDeque::new(),
+            }),
+            glance: watch::channel(empty).0,
+        })))
+    }
+
+    /// The keys of the group.
+    pub(in crate::node) fn group(&self) -> &Group {
+        &self.0.group
+    }
+
+    /// The key that signs this node's records.
+    pub(in crate::node) fn author(&self) -> Author {
+        self.0.author
+    }
+
+    /// The time, for the core.
+    pub(in crate::node) fn now(&self) -> Now {
+        self.0.now()
+    }
+
+    /// What can be seen of the core, and when that changes.
+    pub(in crate::node) fn glance(&self) -> watch::Receiver<Glance> {
+        self.0.glance.subscribe()
+    }
+
+    /// Takes what is to be done now.
+    pub(in crate::node) fn take_actions(&self) -> VecDeque<Action> {
+        std::mem::take(&mut self.lock().committed)
+    }
+
+    /// What this node tells others of its addresses and of the content that it holds.
+    pub(in crate::node) fn set_own(&self, addresses: Vec<Vec<u8>>, status: Status) {
+        let mut state = self.lock();
+        if let Some(core) = &mut state.core {
+            core.set_addresses(addresses.clone());
+            core.set_status(status);
+        }
+        (state.addresses, state.status) = (addresses, status);
+    }
+
+    /// Looks at the core, when it is open. Waits while a write is at it: not for an async task.
+    pub(in crate::node) fn inspect<T>(&self, look: impl FnOnce(&Core<Signer>) -> T) -> Option<T> {
+        self.lock().core.as_ref().map(look)
+    }
+
+    /// Runs `work` in a transaction with the core: both are kept, or neither.
+    ///
+    /// # Errors
+    /// What `work` returns, or when the commit fails: then nothing of it was kept.
+    pub(in crate::node) async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        F: FnOnce(&mut Entry<'_>) -> Result<T, Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (during, after) = (self.clone(), self.clone());
+        let write = move |tx: &Transaction<'_>| during.run(tx, work);
+        self.0.db.write_then(write, move |is_committed| after.settle(is_committed)).await
+    }
+
+    fn run<T>(
+        &self,
+        tx: &Transaction<'_>,
+        work: impl FnOnce(&mut Entry<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut state = self.lock();
+        if state.is_ahead {
+            state.undo();
+        }
+        state.is_ahead = true;
+        state.actions_before = state.actions.len();
+        let mut entry = Entry { tx, inner: &self.0, state: &mut state, is_touched: false };
+        let result = work(&mut entry);
+        if result.is_err() && entry.is_touched {
+            state.undo();
+        }
+        state.is_ahead = false;
+        result
+    }
+
+    /// After the transaction, on the thread that writes.
+    fn settle(&self, is_committed: bool) {
+        let mut state = self.lock();
+        if !is_committed {
+            state.core = None;
+            state.actions.clear();
+            return;
+        }
+        let mut actions = std::mem::take(&mut state.actions);
+        state.committed.extend(actions.drain(..));
+        let Some(core) = &state.core else { return };
+        let glance = Glance {
+            roots: core.roots(),
+            wake_at_ms: core.wake_at_ms(),
+            is_ready: core.is_ready(),
+            openings: state.openings,
+        };
+        let has_actions = !state.committed.is_empty();
+        self.0.glance.send_if_modified(|seen| {
+            if seen.roots.live != glance.roots.live {
+                log_roots(&glance.roots);
+            }
+            let is_new = *seen != glance;
+            *seen = glance;
+            is_new || has_actions
+        });
+    }
+
+    /// Gives the database a new number, and the file beside it, once the core may be trusted: from
+    /// now on an older copy of either is known for what it is.
+    ///
+    /// # Errors
+    /// When one of them cannot be written.
+    pub(in crate::node) async fn renew_generation(&self) -> Result<(), Error> {
+        let inside = self.0.db.read(|c| generation(c))?;
+        let next: u64 = rand::random();
+        let known: Vec<u64> = inside.into_iter().chain([next]).collect();
+        self.0.generation.write(&known)?;
+        self.write(move |entry| {
+            entry.tables().set_value(GENERATION, Some(&next.to_be_bytes()))?;
+            Ok(())
+        })
+        .await?;
+        self.0.generation.write(&[next])?;
+        self.lock().is_trusted = true;
+        Ok(())
+    }
+
+    /// Whether changes wait to be recorded.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(in crate::node) fn has_unrecorded(&self) -> Result<bool, Error> {
+        Ok(self.0.db.read(changes::count_unrecorded)? > 0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What a panic leaves in there is dropped by the next write.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Not from zero on: members were heard before this start.
+        Now { wall_ms: wall_ms(), mono_ms: self.started_wall_ms.saturating_add(ms) }
+    }
+}
+
+impl State {
+    /// Forgets what is ahead of the tables.
+    fn undo(&mut self) {
+        self.core = None;
+        self.actions.truncate(self.actions_before);
+    }
+}
+
+/// A transaction with the core.
+pub(in crate::node) struct Entry<'a> {
+    tx: &'a Transaction<'a>,
+    inner: &'a Inner,
+    state: &'a mut State,
+    /// The core may be ahead of the tables if this transaction fails.
+    is_touched: bool,
+}
+
+impl<'a> Entry<'a> {
+    /// The transaction.
+    pub(in crate::node) fn transaction(&self) -> &'a Transaction<'a> {
+        self.tx
+    }
+
+    fn tables(&self) -> Tables<'a> {
+        Tables::new(self.tx)
+    }
+
+    /// The record of a CID, whichever its kind.
+    pub(in crate::node) fn record(&self, cid: &Cid) -> Result<Option<Record>, Error> {
+        Ok(self.tables().get(&Key::of(cid))?)
+    }
+
+    /// Whether the group has it pinned.
+    pub(in crate::node) fn is_pinned(&self, cid: &Cid) -> Result<bool, Error> {
+        Ok(self.record(cid)?.is_some_and(|record| record.kind() == Kind::Live))
+    }
+
+    /// Whether a record can be made now.
+    pub(in crate::node) fn may_record(&mut self) -> Result<bool, Error> {
+        Ok(self.core()?.is_ready())
+    }
+
+    /// Makes records.
+    ///
+    /// # Errors
+    /// When a pin is over a cap, or no record can be made after all.
+    pub(in crate::node) fn author(&mut self, ops: &[Op]) -> Result<(), Error> {
+        let (now, mut tables) = (self.inner.now(), self.tables());
+        let made = self.core()?.author_all(&mut tables, now, ops)?;
+        let actions = made.map_err(|error| match error {
+            NotReady::Malformed(_) => Error::InvalidArgument(error.to_string()),
+            _ => Error::failed(error),
+        })?;
+        self.take(actions)
+    }
+
+    /// Gives the core an event.
+    pub(in crate::node) fn step(&mut self, event: Event) -> Result<(), Error> {
+        let (now, mut tables) = (self.inner.now(), self.tables());
+        let actions = self.core()?.step(&mut tables, now, event)?;
+        self.take(actions)
+    }
+
+    fn take(&mut self, actions: Vec<Action>) -> Result<(), Error> {
+        for action in actions {
+            match action {
+                Action::Changed(change) => super::follow::follow(self.tx, &change)?,
+                action => self.state.actions.push(action),
+            }
+        }
+        Ok(())
+    }
+
+    /// The core, opened if need be.
+    fn core(&mut self) -> Result<&mut Core<Signer>, Error> {
+        self.is_touched = true;
+        let core = match self.state.core.take() {
+            Some(core) => core,
+            None => self.open()?,
+        };
+        Ok(self.state.core.insert(core))
+    }
+
+    fn open(&mut self) -> Result<Core<Signer>, Error> {
+        let mut tables = self.tables();
+        let group = &self.inner.group;
+        if tables.value(GROUP)?.as_deref() != Some(&group.id) {
+            // The pins stay, and become pins of this group.
+            tables.clear()?;
+            tables.set_value(GROUP, Some(&group.id))?;
+            changes::remember_all(self.tx)?;
+        }
+        let start = match self.state.is_trusted {
+            true => Start::Trusted,
+            false => self.inner.generation.start(generation(self.tx)?)?,
+        };
+        let mut config = self.inner.config.clone();
+        config.addresses.clone_from(&self.state.addresses);
+        let keys = signer(&self.inner.seed)?;
+        let seed = rand::random();
+        let options = Options { keys, group: group.clone(), config, seed, start };
+        let mut core = Core::open(options, &mut tables, self.inner.now())?;
+        core.set_status(self.state.status);
+        self.state.openings += 1;
+        Ok(core)
+    }
+}
+
+fn generation(c: &Connection) -> Result<Option<u64>, Error> {
+    let bytes = tables::value(c, GENERATION)?;
+    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
+}
+
+/// The live root as people see it.
+pub(in crate::node) fn root_text(root: &Hash) -> String {
+    let mut text = String::with_capacity(2 + 2 * root.len());
+    text.push_str("0x");
+    root.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
+    text
+}
+
+fn log_roots(roots: &Roots) {
+    tracing::info!("pins:{} root:{}", roots.live_count, root_text(&roots.live));
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn signer(seed: &[u8; 32]) -> Result<Signer, Error> {
+    Signer::from_seed(seed).map_err(Error::failed)
+}
+
+/// The private key of this node's records: that of its identity, or one of its own.
+fn author_seed(repo: &Repo, identity: &Identity) -> Result<[u8; 32], Error> {
+    if let Ok(keypair) = identity.keypair().clone().try_into_ed25519() {
+        let secret = keypair.secret();
+        return secret.as_ref().try_into().map_err(|_| Error::failed("an Ed25519 key"));
+    }
+    if let Some(content) = repo.read_own_file(AUTHOR_FILE)? {
+        return content.as_slice().try_into().map_err(|_| {
+            let path = repo.path().join(AUTHOR_FILE);
+            Error::failed(format!("{} is no author key: 32 bytes", path.display()))
+        });
+    }
+    let seed: [u8; 32] = rand::random();
+    repo.write_own_file(AUTHOR_FILE, &seed)?;
+    Ok(seed)
+}
+
+/// Binds the author key to the peer id.
+fn binding(identity: &Identity, group: &Group, author: &Author) -> Result<Binding, Error> {
+    let message = Binding::message(&group.id, author);
+    let signature = identity.keypair().sign(&message).map_err(Error::failed)?;
+    Ok(Binding { public_key: identity.keypair().public().encode_protobuf(), signature })
+}
+
+/// A peer of the core's.
+pub(in crate::node) fn to_peer(peer: &PeerId) -> crate::sync::core::Peer {
+    crate::sync::core::Peer::new(&peer.to_bytes())
+}
