@@ -111,8 +111,7 @@ impl Channels {
                 found.into_mut()
             }
             entry => {
-                let writer =
-                    begin_to_write(&mut self.tasks, &self.network, &self.protocol, peer);
+                let writer = begin_to_write(&mut self.tasks, &self.network, &self.protocol, peer);
                 entry.insert_entry(writer).into_mut()
             }
         };

@@ -210,6 +210,8 @@ pub(super) struct Gossip {
     /// Peers that are connected and speak none of the protocols.
     deaf: BTreeSet<PeerId>,
     seen: Seen,
+    /// On the topics of this program, of which nobody else is told.
+    seen_own: Seen,
 }
 
 #[derive(Debug)]
@@ -270,6 +272,7 @@ pub(super) fn set_up(
         topics: BTreeMap::new(),
         deaf: BTreeSet::new(),
         seen: Seen::default(),
+        seen_own: Seen::default(),
     };
     Ok((behaviour, gossip))
 }
@@ -387,7 +390,7 @@ impl Gossip {
         }
         // The behaviour asked for the id of this message just now, in this task.
         let seqno = self.last_seqno.load(Ordering::Relaxed);
-        self.seen.is_new(self.own, seqno);
+        self.is_new(&topic, self.own, seqno);
         self.deliver(Message { author: self.own, data, seqno, topic });
         Ok(())
     }
@@ -397,12 +400,19 @@ impl Gossip {
         let (Some(author), Some(seqno)) = (message.source, message.sequence_number) else {
             return false;
         };
-        let is_new = self.seen.is_new(author, seqno);
+        let topic = message.topic.into_string();
+        let is_new = self.is_new(&topic, author, seqno);
         if is_new {
-            let topic = message.topic.into_string();
             self.deliver(Message { author, data: message.data, seqno, topic });
         }
         is_new
+    }
+
+    /// Remembers a message; whether it was not known.
+    fn is_new(&mut self, topic: &str, author: PeerId, seqno: u64) -> bool {
+        let is_own = topic.starts_with(super::OWN_PROTOCOLS);
+        let seen = if is_own { &mut self.seen_own } else { &mut self.seen };
+        seen.is_new(author, seqno)
     }
 
     fn peers(&self, behaviour: &Behaviour, topic: Option<String>) -> Vec<PeerId> {

@@ -75,7 +75,7 @@ use peers::Peers;
 use service::Command;
 use tcp::{expand, multiaddr_of, tcp_socket};
 
-/// What the names of the protocols begin with that only this program speaks.
+/// What the names of the protocols and topics begin with that only this program speaks.
 pub const OWN_PROTOCOLS: &str = "/pinmesh/";
 
 /// Commands that may wait for the service.

@@ -19,9 +19,9 @@ use crate::http_client;
 use crate::mfs::{self, Mfs};
 use crate::net::SwarmKey;
 use crate::pins;
-use crate::sync;
 use crate::repo::Repo;
 use crate::store::{self, Store};
+use crate::sync;
 
 /// How a node is started.
 #[derive(Debug, Clone, Default)]
@@ -95,22 +95,11 @@ impl fmt::Debug for Running {
 pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let config = repo.config();
     let identity = repo.identity()?;
-    let state_path = repo.path().join("state.sqlite");
-    let store = Store::open(repo.path(), store::Options::default())?;
-    let schemas = [
-        pins::SCHEMA,
-        first_start::SCHEMA,
-        records::SCHEMA,
-        members::SCHEMA,
-        mfs::SCHEMA,
-        pinset::SCHEMA,
-        sync::db::SCHEMA,
-    ];
-    let db = Db::open(&state_path, &schemas)?;
-    first_start::ensure(&db, &store).await?;
+    let (store, db) = open(&repo).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let suffix = config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix.clone());
+    let suffix =
+        config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix.clone());
     let agent = version::agent(suffix.as_deref());
     let membership = match options.offline {
         true => None,
@@ -123,10 +112,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         }
         _ => None,
     };
-    let pubsub = pubsub::Flags {
-        pubsub: options.pubsub,
-        ipns: options.ipns_pubsub.then_some(true),
-    };
+    let pubsub =
+        pubsub::Flags { pubsub: options.pubsub, ipns: options.ipns_pubsub.then_some(true) };
     let has_pubsub = pubsub::options(&config, pubsub)?.is_some() && membership.is_some();
     let network = match &membership {
         None => None,
@@ -173,6 +160,23 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     });
     spawn_services(&node, &mut tasks, provider.map(|(_, queue)| queue))?;
     Ok(Running { node, tasks })
+}
+
+/// Opens what is on disk.
+async fn open(repo: &Repo) -> Result<(Store, Db), Error> {
+    let store = Store::open(repo.path(), store::Options::default())?;
+    let schemas = [
+        pins::SCHEMA,
+        first_start::SCHEMA,
+        records::SCHEMA,
+        members::SCHEMA,
+        mfs::SCHEMA,
+        pinset::SCHEMA,
+        sync::db::SCHEMA,
+    ];
+    let db = Db::open(&repo.path().join("state.sqlite"), &schemas)?;
+    first_start::ensure(&db, &store).await?;
+    Ok((store, db))
 }
 
 /// Starts what a node does by itself.

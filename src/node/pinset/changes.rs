@@ -202,8 +202,7 @@ pub(super) fn record_waiting(entry: &mut Entry<'_>) -> Result<bool, Error> {
 fn waiting(tx: &Transaction<'_>) -> Result<Vec<(Vec<u8>, String)>, db::Error> {
     let mut statement =
         tx.prepare_cached("SELECT cid, options FROM pinset_unrecorded ORDER BY cid LIMIT ?1")?;
-    let rows =
-        statement.query_map([UNRECORDED_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = statement.query_map([UNRECORDED_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -114,12 +114,7 @@ impl Ledger {
         if identity.keypair().clone().try_into_ed25519().is_err() {
             config.binding = Some(binding(identity, &group, &author)?);
         }
-        let empty = Glance {
-            roots: Roots::default(),
-            wake_at_ms: 0,
-            is_ready: false,
-            openings: 0,
-        };
+        let empty = Glance { roots: Roots::default(), wake_at_ms: 0, is_ready: false, openings: 0 };
         Ok(Self(Arc::new(Inner {
             db,
             group,
@@ -150,6 +145,7 @@ impl Ledger {
     }
 
     /// The key that signs this node's records.
+    #[expect(dead_code, reason = "for who shows the pinset")]
     pub(in crate::node) fn author(&self) -> Author {
         self.0.author
     }
@@ -179,6 +175,7 @@ impl Ledger {
         (state.addresses, state.status) = (addresses, status);
     }
 
+    #[expect(dead_code, reason = "for who shows the pinset")]
     /// Looks at the core, when it is open. Waits while a write is at it: not for an async task.
     pub(in crate::node) fn inspect<T>(&self, look: impl FnOnce(&Core<Signer>) -> T) -> Option<T> {
         self.lock().core.as_ref().map(look)
@@ -252,7 +249,7 @@ impl Ledger {
     /// # Errors
     /// When one of them cannot be written.
     pub(in crate::node) async fn renew_generation(&self) -> Result<(), Error> {
-        let inside = self.0.db.read(|c| generation(c))?;
+        let inside = self.0.db.read(generation)?;
         let next: u64 = rand::random();
         let known: Vec<u64> = inside.into_iter().chain([next]).collect();
         self.0.generation.write(&known)?;

@@ -14,9 +14,9 @@ mod ledger;
 mod options;
 mod service;
 
-pub use options::PinOptions;
 pub(super) use changes::Change;
 pub(super) use ledger::{Intervals, Ledger};
+pub use options::PinOptions;
 pub(super) use service::Service;
 
 use super::Error;

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::changes;
 use super::ledger::{Entry, Glance, Ledger, to_peer};
-use crate::net::{Channels, Message as Gossip, Network, PeerEvent, PeerId, StreamProtocol};
 use crate::net::Subscription;
+use crate::net::{Channels, Message as Gossip, Network, PeerEvent, PeerId, StreamProtocol};
 use crate::node::Error;
 use crate::sync::core::{Action, Event, Peer, Warning};
 use crate::sync::message;
@@ -318,10 +318,15 @@ fn peer_id(peer: &Peer) -> Option<PeerId> {
 }
 
 fn message_bytes_max() -> usize {
-    [message::HELLO_LEN_MAX, message::UPDATE_LEN_MAX, message::FETCH_LEN_MAX, message::REPLY_LEN_MAX]
-        .into_iter()
-        .max()
-        .unwrap_or_default()
+    [
+        message::HELLO_LEN_MAX,
+        message::UPDATE_LEN_MAX,
+        message::FETCH_LEN_MAX,
+        message::REPLY_LEN_MAX,
+    ]
+    .into_iter()
+    .max()
+    .unwrap_or_default()
 }
 
 fn log_message(how: &str, peer: &PeerId, bytes: &[u8]) {
