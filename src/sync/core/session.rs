@@ -8,18 +8,21 @@
 
 use std::collections::BTreeSet;
 
-use super::author::in_updates;
-use super::merge::Batch;
-use super::{Action, Cause, Core, Mutant, Now, Peer, Sign, Store, Warning};
-use crate::sync::hash::{Digest, Hash, Key, Rid, first};
+use super::{Core, Mutant, Now, Peer, Sign, Store};
+use crate::sync::hash::{Digest, Key, Rid};
 use crate::sync::message::{
-    Answer, Ask, CELLS_MAX, CUT_BITS, Coverage, Fetch, Message, Part, RANGES_MAX, REPLY_LEN_MAX,
-    RIDS_MAX, Reply, Roots,
+    Answer, Ask, Coverage, Fetch, Message, RANGES_MAX, REPLY_LEN_MAX, RIDS_MAX, Reply, Roots,
 };
 use crate::sync::record::{Kind, Record};
-use crate::sync::sketch::{Cell, Difference, FIRST_CELLS, peel};
+use crate::sync::sketch::{Cell, Difference, FIRST_CELLS};
 use crate::sync::store::Cursor;
 use crate::sync::tree::Prefix;
+
+mod compare;
+mod settle;
+
+pub(super) use compare::short;
+use settle::beyond;
 
 /// Records that a session pushes; more are left to a session of the peer.
 const PUSH_MAX: usize = 1024;
@@ -309,139 +312,6 @@ impl<K: Sign> Core<K> {
         Ok(())
     }
 
-    fn push(&mut self, peer: &Peer, records: Vec<Record>, now: Now) {
-        for records in in_updates(records) {
-            let update = self.update(now, records);
-            self.send(peer, &update);
-        }
-    }
-
-    /// Remembers what is to be asked for and what the peer lacks, by names.
-    fn note_difference<S: Store>(
-        &mut self,
-        store: &S,
-        peer: &Peer,
-        difference: Difference,
-    ) -> Result<(), S::Error> {
-        let mut ours = Vec::new();
-        for rid in difference.first.iter().take(TODO_MAX) {
-            ours.extend(store.find(rid)?.map(|record| (record.key(), record.digest())));
-        }
-        if let Some(session) = self.session(peer) {
-            session.is_partial |=
-                difference.second.len() > TODO_MAX || difference.first.len() > TODO_MAX;
-            session.needed.extend(difference.second.into_iter().take(TODO_MAX));
-            session.ours.extend(ours);
-        }
-        Ok(())
-    }
-
-    fn heard_cells<S: Store>(
-        &mut self,
-        store: &mut S,
-        now: Now,
-        peer: &Peer,
-        (at, cells): (u32, Vec<Cell>),
-    ) -> Result<(), S::Error> {
-        let len_max = self.sketch.len();
-        let Some(session) = self.links.get_mut(peer).and_then(|link| link.session.as_mut()) else {
-            return Ok(());
-        };
-        session.sketches += 1;
-        if at as usize == session.cells.len() {
-            session.cells.extend(cells);
-            session.cells.truncate(len_max);
-        }
-        let have = session.cells.len();
-        if let Some(difference) = peel(self.sketch.cells(0, have), &session.cells) {
-            session.cells = Vec::new();
-            self.note_difference(store, peer, difference)?;
-            return self.go_on(store, now, peer);
-        }
-        let to = (have * 2).min(have + CELLS_MAX).min(len_max);
-        if session.sketches < SKETCHES_MAX && to > have && have > 0 {
-            let (from, to) = (have as u32, to as u32);
-            self.ask(peer, Stage::Cells, Ask::Cells { from, to }, now);
-        } else {
-            session.cells = Vec::new();
-            self.ask_ranges_from_the_root(peer, now);
-        }
-        Ok(())
-    }
-
-    /// Compares what a peer says of a range with what we have in it.
-    fn compare<S: Store>(
-        &mut self,
-        store: &S,
-        peer: &Peer,
-        (kind, prefix): (Kind, &Prefix),
-        part: Part,
-    ) -> Result<(), S::Error> {
-        match part {
-            Part::Hashes(theirs) => {
-                let ours = self.tree(kind).parts(store, prefix, CUT_BITS)?;
-                let Some(session) = self.session(peer) else { return Ok(()) };
-                let mut parts = vec![*prefix];
-                for _ in 0..CUT_BITS {
-                    parts = parts.iter().flat_map(|p| [p.half(false), p.half(true)]).collect();
-                }
-                for ((part, ours), theirs) in parts.into_iter().zip(ours).zip(theirs) {
-                    if short(&session.nonce, &ours.hash) != theirs && part != *prefix {
-                        if session.ranges.len() < TODO_MAX {
-                            session.ranges.push((kind, part));
-                        } else {
-                            session.is_partial = true;
-                        }
-                    }
-                }
-            }
-            Part::Names(theirs) => {
-                let theirs: BTreeSet<Rid> = theirs.into_iter().collect();
-                let rid_key = self.group.rid_key;
-                let Some(session) = self.session(peer) else { return Ok(()) };
-                let mut ours = BTreeSet::new();
-                let mut is_full = false;
-                let lacking = &mut session.ours;
-                store.leaves(kind, prefix, &mut |key, digest| {
-                    let rid = Rid::of(&rid_key, &digest);
-                    if theirs.contains(&rid) {
-                        ours.insert(rid);
-                    } else if lacking.len() < TODO_MAX {
-                        lacking.push((key, digest));
-                    } else {
-                        is_full = true;
-                    }
-                })?;
-                session.is_partial |= is_full;
-                session.needed.extend(theirs.difference(&ours));
-            }
-        }
-        Ok(())
-    }
-
-    fn heard_records<S: Store>(
-        &mut self,
-        store: &mut S,
-        now: Now,
-        peer: &Peer,
-        (asked, records, seen): (&[Rid], Vec<Record>, u32),
-    ) -> Result<(), S::Error> {
-        let seen = seen as usize;
-        if seen == 0 || seen > asked.len() {
-            self.end_session(peer, now, true);
-            return Ok(());
-        }
-        let found: BTreeSet<Rid> = records.iter().map(|record| self.rid(record)).collect();
-        if let Some(session) = self.session(peer) {
-            let (answered, left) = asked.split_at(seen);
-            // What is gone was replaced, by a record that this session may not see.
-            session.is_partial |= answered.iter().any(|rid| !found.contains(rid));
-            session.needed.extend(left);
-        }
-        self.take(store, now, peer, records)?;
-        self.go_on(store, now, peer)
-    }
-
     /// Asks for the next thing, or ends.
     fn go_on<S: Store>(&mut self, store: &mut S, now: Now, peer: &Peer) -> Result<(), S::Error> {
         let Some(session) = self.session(peer) else { return Ok(()) };
@@ -469,115 +339,4 @@ impl<K: Sign> Core<K> {
         }
         Ok(())
     }
-
-    /// Pushes what the peer lacks, and drops what was removed there.
-    fn settle_ours<S: Store>(
-        &mut self,
-        store: &mut S,
-        now: Now,
-        peer: &Peer,
-    ) -> Result<(), S::Error> {
-        let certified = self.certified(now);
-        let Some(session) = self.session(peer) else { return Ok(()) };
-        let Some(coverage) = session.coverage.clone() else { return Ok(()) };
-        let ours = std::mem::take(&mut session.ours);
-        let theirs = std::mem::take(&mut session.theirs);
-        let (roots, is_partial) = (session.roots, session.is_partial);
-        let floor = roots.floor.min(certified);
-        let (mut pushes, mut drops) = (Vec::new(), Vec::new());
-        for (key, digest) in ours {
-            let Some(record) = store.get(&key)?.filter(|record| record.digest() == digest) else {
-                continue;
-            };
-            if !theirs.contains(&key) && self.was_removed_at(&record, floor, &coverage.vector) {
-                // Not all of the peer's records are known: it may have another one of the key.
-                if !is_partial {
-                    drops.push(record);
-                }
-            } else if pushes.len() < PUSH_MAX {
-                pushes.push(record);
-            }
-        }
-        let live = drops.iter().filter(|record| record.kind() == Kind::Live).count() as u32;
-        if live > 0 && !self.may_drop(peer, &roots.live, live, now) {
-            self.warn(Warning::Withheld(peer.clone(), live));
-            if let Some(session) = self.session(peer) {
-                session.is_partial = true;
-            }
-        } else {
-            let mut batch = Batch::default();
-            for record in drops {
-                self.forget(store, &record.key(), Cause::Removed, &mut batch)?;
-            }
-            self.settle(store, now, batch)?;
-        }
-        self.push(peer, pushes, now);
-        Ok(())
-    }
-
-    /// Whether a peer that has removed `count` of our pins is believed: many need a second peer
-    /// with the same pins.
-    fn may_drop(&mut self, peer: &Peer, live: &Hash, count: u32, now: Now) -> bool {
-        let Some(author) = self.author_of(peer) else { return false };
-        let max = self.breaker_max();
-        if !self.rules.keeps(Mutant::R9) || !self.breaker.count(author, count, max, now) {
-            return true;
-        }
-        let same = |(other, root): (&Peer, &Hash)| other != peer && root == live;
-        let told = self.links.iter().filter_map(|(other, link)| Some((other, link.roots?.live)));
-        let is_attested = self.withheld.iter().any(same)
-            || told.into_iter().any(|(other, root)| same((other, &root)));
-        self.withheld.insert(peer.clone(), *live);
-        is_attested
-    }
-
-    /// Ends a session in which everything of the peer was compared.
-    fn end_complete(&mut self, peer: &Peer, now: Now) {
-        let me = self.keys.author();
-        let coverage = self.session(peer).and_then(|session| session.coverage.take());
-        if let Some(coverage) = coverage {
-            if self.authoring == super::Authoring::MustAsk {
-                self.clock.lift(coverage.vector.get(&me));
-                self.authoring = super::Authoring::Ready;
-                self.reserve();
-            }
-            self.unsaved.whole |= !self.is_whole;
-            self.is_whole = true;
-            self.unsaved.vector |= self.vector.join(&coverage.vector);
-            if let Some(author) = self.author_of(peer) {
-                self.unsaved.vector |= self.vector.raise(author, coverage.node_hlc);
-            }
-        }
-        if let Some(link) = self.links.get_mut(peer) {
-            link.was_equal = true;
-        }
-        self.end_session(peer, now, false);
-        self.actions.push(Action::InSync(peer.clone()));
-    }
-}
-
-/// A short hash that nobody can prepare who does not know the nonce.
-pub(super) fn short(nonce: &[u8; 16], hash: &Hash) -> [u8; 8] {
-    let mut key = [0; 32];
-    key.iter_mut().zip(nonce).for_each(|(to, from)| *to = *from);
-    first(blake3::keyed_hash(&key, hash).as_bytes())
-}
-
-/// At most `limit` records that a vector does not cover.
-fn beyond<S: Store>(store: &S, coverage: &Coverage, limit: usize) -> Result<Vec<Record>, S::Error> {
-    let mut records = Vec::new();
-    let mut author = store.next_author(None)?;
-    while let Some(current) = author {
-        let after =
-            Cursor { author: current, hlc: coverage.vector.get(&current), key: Key([0xff; 32]) };
-        store.authored(&after, &mut |record| {
-            records.push(record);
-            records.len() < limit
-        })?;
-        if records.len() >= limit {
-            break;
-        }
-        author = store.next_author(Some(&current))?;
-    }
-    Ok(records)
 }

@@ -1,8 +1,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sync::keys::{Sign, Signer};
+use crate::sync::hash::Rid;
+use crate::sync::keys::{Author, Sign, Signer};
+use crate::sync::sketch::{CELL_LEN, Cell};
+use crate::sync::store::Cursor;
 use crate::sync::testing::{GROUP, Key as Cheap, any_cid, pin};
+use crate::sync::tree::Prefix;
+use crate::sync::vector::Vector;
 
 fn roots(number: u8) -> Roots {
     Roots {
@@ -32,7 +37,7 @@ fn hello(signer: &impl Sign) -> Hello {
     .sign(signer, &GROUP)
 }
 
-fn messages() -> Vec<Message> {
+pub(super) fn messages() -> Vec<Message> {
     let key = Cheap::new(1);
     let record = pin(&key, &any_cid(1), 4);
     let cursor = Cursor { author: key.author(), hlc: Hlc(4), key: record.key() };
