@@ -83,7 +83,7 @@ impl Dials {
         let waiting = vec![reply];
         self.0.insert(id, Dial { peer, addresses, waiting });
         if let Err(error) = swarm.dial(options) {
-            self.failed(id, error);
+            self.failed(id, &error);
         }
     }
 
@@ -101,17 +101,22 @@ impl Dials {
     }
 
     /// A dial came to nothing.
-    pub(super) fn failed(&mut self, id: ConnectionId, error: DialError) {
+    pub(super) fn failed(&mut self, id: ConnectionId, error: &DialError) {
         let Some(dial) = self.0.remove(&id) else { return };
-        let failure = match error {
-            DialError::NoAddresses if dial.addresses.is_empty() => DialFailure::NoAddresses,
-            error => {
-                let (summary, causes) = causes(&dial, &error);
-                DialFailure::Failed { peer: dial.peer, summary, causes }
-            }
-        };
+        let failure = failure(dial.peer, &dial.addresses, error);
         for waiting in dial.waiting {
             let _ = waiting.send(Err(failure.clone()));
+        }
+    }
+}
+
+/// Why a peer could not be reached that was dialled at these addresses.
+pub(super) fn failure(peer: PeerId, addresses: &[Multiaddr], error: &DialError) -> DialFailure {
+    match error {
+        DialError::NoAddresses if addresses.is_empty() => DialFailure::NoAddresses,
+        error => {
+            let (summary, causes) = causes(peer, addresses, error);
+            DialFailure::Failed { peer, summary, causes }
         }
     }
 }
@@ -122,16 +127,15 @@ const OWN_ADDRESS: &str = "dial to self attempted";
 const FILTERED: &str = "gater disallows connection to peer";
 
 /// What the causes have in common, and a line for each address.
-fn causes(dial: &Dial, error: &DialError) -> (&'static str, String) {
+fn causes(peer: PeerId, addresses: &[Multiaddr], error: &DialError) -> (&'static str, String) {
     let causes: Vec<(&Multiaddr, String)> = match error {
         DialError::Transport(tried) => tried
             .iter()
             .map(|(address, error)| (address, transport_cause(address, error)))
             .collect(),
         DialError::WrongPeerId { obtained, address } => {
-            let expected = dial.peer;
             let cause = format!(
-                "failed to negotiate security protocol: peer id mismatch: expected {expected}, but \
+                "failed to negotiate security protocol: peer id mismatch: expected {peer}, but \
                  remote key matches {obtained}"
             );
             vec![(address, cause)]
@@ -139,7 +143,7 @@ fn causes(dial: &Dial, error: &DialError) -> (&'static str, String) {
         DialError::LocalPeerId { address } => vec![(address, OWN_ADDRESS.to_owned())],
         // What was given was taken out of the list: this node listens there.
         DialError::NoAddresses => {
-            dial.addresses.iter().map(|address| (address, OWN_ADDRESS.to_owned())).collect()
+            addresses.iter().map(|address| (address, OWN_ADDRESS.to_owned())).collect()
         }
         other => return ("all dials failed", format!(": {}", deepest(other))),
     };

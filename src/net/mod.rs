@@ -42,7 +42,7 @@ pub use channel::Channels;
 pub use dial::DialFailure;
 pub use gossip::{GossipError, GossipOptions, Message, Subscription};
 pub use invite::{Invite, InviteError, VARIABLE as JOIN_VARIABLE};
-pub use kad::{Provided, Table};
+pub use kad::{Approach, Provided, Search, Step, Table};
 pub use keeper::{Keeper, Watermarks};
 pub use libp2p::{Stream, StreamProtocol};
 pub use libp2p_identity::{Keypair, PeerId};

@@ -154,7 +154,7 @@ impl Service {
                     }
                 }
                 tracing::debug!(?peer_id, %error, "a peer could not be dialled");
-                self.dials.failed(connection_id, error);
+                self.dials.failed(connection_id, &error);
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 self.complaints.of_incoming(&send_back_addr, &error);

@@ -12,6 +12,9 @@ use crate::net::{self, Multiaddr, Network, PeerId};
 /// Time from one ping to the next.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the peer may be looked for.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Events that may wait for the reader.
 const EVENTS_AHEAD: usize = 4;
 
@@ -78,7 +81,10 @@ impl Node {
         }
         if !network.is_connected(&peer) && !network.known_addresses().contains_key(&peer) {
             events.send(PingEvent::LookingUp(peer.to_string())).await;
-            return Err(Error::failed("peer lookup failed: routing: not found"));
+            let found = self.look_up_peer(peer, LOOKUP_TIMEOUT).await;
+            let found =
+                found.map_err(|error| Error::Failed(format!("peer lookup failed: {error}")))?;
+            network.add_addresses(peer, found);
         }
         events.send(PingEvent::Started(peer.to_string())).await;
         let (answered, took) = ping_all(network, peer, count, events).await;

@@ -1,17 +1,19 @@
 //! The routing system as commands use it: providers of a block, where a peer is, the peers closest
 //! to a key, and announcing by hand.
 //!
-//! Owns no state. What the network finds is joined with what this node knows of itself.
+//! Owns no state. What the network finds is joined with what this node knows of itself, and told
+//! along with the steps of the search, as Kubo tells them.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::Stream;
-use tokio::sync::mpsc;
 
+use super::produce::{Sink, produce};
 use super::traverse::Traversal;
 use super::{Error, Node, PeerAddresses, Reach};
-use crate::ipld::{Cid, hash};
-use crate::net::{self, Multiaddr, Network, PeerId, Table};
+use crate::ipld::{Cid, Multihash, hash};
+use crate::net::{self, Multiaddr, Network, PeerId, Step, Table};
 
 /// A peer of the routing table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,77 +28,123 @@ pub struct RoutedPeer {
     pub bucket: usize,
 }
 
-/// What a search for a peer has come to.
+/// What happens while the routing system is asked, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FoundPeer {
-    /// It is here.
-    Found(PeerAddresses),
-    /// Nobody knows it.
-    NotFound,
-    /// There is nobody to ask.
-    NobodyToAsk,
+pub enum RoutingEvent {
+    /// A peer has to be dialled before it can be asked.
+    Dialling(String),
+    /// A peer is asked.
+    Asking(String),
+    /// A peer named others, which are closer to what is looked for.
+    Answered(String, Vec<PeerAddresses>),
+    /// Something failed: with a peer, or with the search itself.
+    Failed(Option<String>, String),
+    /// Somebody provides the block.
+    Provider(PeerAddresses),
+    /// The peer that was looked for is here.
+    Here(PeerAddresses),
+    /// One of the peers closest to the key.
+    Closest(String),
 }
+
+/// Events that may wait for the reader.
+const EVENTS_AHEAD: usize = 16;
+
+/// What go-libp2p-kad-dht says of a routing table without peers.
+const EMPTY_TABLE: &str = "failed to find any peer in table";
+
+/// What go-libp2p says of a peer that nobody knows.
+const NOT_FOUND: &str = "routing: not found";
 
 impl Node {
     fn routing(&self) -> Result<&Network, Error> {
         self.network().ok_or(Error::CommandOffline)
     }
 
-    /// The nodes that provide a block, this one first when it does; at most `count`.
+    /// The nodes that provide a block, this one first when it does, at most `count`; and how they
+    /// are looked for.
     ///
     /// # Errors
     /// On a node that is offline, or when the store fails.
-    pub async fn find_providers(
+    pub fn find_providers(
         &self,
         cid: &Cid,
         count: usize,
-    ) -> Result<impl Stream<Item = PeerAddresses> + Send + use<>, Error> {
-        let network = self.routing()?.clone();
-        let own = self.local_provider(cid)?;
-        let found = match !network.can_look_up() {
-            true => None,
-            false => Some(network.find_providers(cid.hash()).await),
-        };
-        let search =
-            Search { seen: HashSet::from([network.peer_id()]), network, own, found, count };
-        Ok(futures_util::stream::unfold(search, Search::next))
+    ) -> Result<impl Stream<Item = Result<RoutingEvent, Error>> + use<>, Error> {
+        let (network, own) = (self.routing()?.clone(), self.local_provider(cid)?);
+        let hash = cid.hash().clone();
+        Ok(produce(EVENTS_AHEAD, move |events| async move {
+            search_providers(&network, &hash, own, count, &events).await;
+            Ok(())
+        }))
     }
 
-    /// Where a peer is.
+    /// Where a peer is, and how it is looked for.
     ///
     /// # Errors
-    /// When `id` is no peer id, or this node's, and on a node that is offline.
-    pub async fn find_peer(&self, id: &str) -> Result<FoundPeer, Error> {
+    /// When `id` is no peer id, or this node's, and on a node that is offline. The stream ends with
+    /// one when nobody knows the peer.
+    pub fn find_peer(
+        &self,
+        id: &str,
+    ) -> Result<impl Stream<Item = Result<RoutingEvent, Error>> + use<>, Error> {
         self.check_find_peer(id)?;
-        let network = self.routing()?;
+        let network = self.routing()?.clone();
         let peer = net::parse_peer_id(id).map_err(Error::failed)?;
-        if network.is_connected(&peer) {
-            let addresses = network.addresses(&peer);
-            return Ok(FoundPeer::Found(peer_addresses(peer, &addresses)));
-        }
-        if !network.can_look_up() {
-            return Ok(FoundPeer::NobodyToAsk);
-        }
-        let closest = network.closest_peers(peer.to_bytes()).await;
-        let found = closest.into_iter().find(|(other, _)| *other == peer);
-        Ok(match found.filter(|(_, addresses)| !addresses.is_empty()) {
-            Some((peer, addresses)) => FoundPeer::Found(peer_addresses(peer, &addresses)),
-            None => FoundPeer::NotFound,
-        })
+        Ok(produce(EVENTS_AHEAD, move |events| async move {
+            match search_peer(&network, peer, Some(&events)).await {
+                Some(addresses) => {
+                    events.send(RoutingEvent::Here(peer_addresses(peer, &addresses))).await;
+                    Ok(())
+                }
+                None => {
+                    events.send(RoutingEvent::Failed(None, NOT_FOUND.to_owned())).await;
+                    Err(Error::failed(NOT_FOUND))
+                }
+            }
+        }))
     }
 
-    /// The peers whose ids are closest to that of a peer; `None` when there is nobody to ask.
+    /// Where a peer is; at most `limit` is spent on it.
+    pub(super) async fn look_up_peer(
+        &self,
+        peer: PeerId,
+        limit: Duration,
+    ) -> Result<Vec<Multiaddr>, Error> {
+        let search = tokio::time::timeout(limit, search_peer(self.routing()?, peer, None));
+        match search.await {
+            Ok(Some(addresses)) => Ok(addresses),
+            Ok(None) => Err(Error::failed(NOT_FOUND)),
+            Err(_) => Err(Error::failed("context deadline exceeded")),
+        }
+    }
+
+    /// The peers whose ids are closest to that of a peer, and how they are looked for: among the
+    /// public nodes when any is known, as Kubo does, otherwise in the LAN.
     ///
     /// # Errors
-    /// When `id` is no peer id, and on a node that is offline.
-    pub async fn closest_peers(&self, id: &str) -> Result<Option<Vec<String>>, Error> {
-        let network = self.routing()?;
+    /// When `id` is no peer id, and on a node that is offline. The stream ends with one when there
+    /// is nobody to ask.
+    pub fn closest_peers(
+        &self,
+        id: &str,
+    ) -> Result<impl Stream<Item = Result<RoutingEvent, Error>> + use<>, Error> {
+        let network = self.routing()?.clone();
         let peer = net::parse_peer_id(id).map_err(Error::failed)?;
-        if !network.can_look_up() {
-            return Ok(None);
-        }
-        let closest = network.closest_peers(peer.to_bytes()).await;
-        Ok(Some(closest.into_iter().map(|(peer, _)| peer.to_string()).collect()))
+        Ok(produce(EVENTS_AHEAD, move |events| async move {
+            let has_wan = !network.routing_table(Table::Wan).is_empty();
+            let table = if has_wan { Table::Wan } else { Table::Lan };
+            let mut approach = network.approach(&peer.to_bytes(), &[table]).await;
+            let mut is_empty = false;
+            while let Some(step) = approach.steps.recv().await {
+                is_empty |= step == Step::NobodyToAsk;
+                events.send(event_of(step)).await;
+            }
+            for (peer, _) in approach.found().await {
+                events.send(RoutingEvent::Closest(peer.to_string())).await;
+            }
+            if is_empty { Err(Error::failed(EMPTY_TABLE)) } else { Ok(()) }
+        }))
     }
 
     /// Whether any peer is connected.
@@ -195,27 +243,89 @@ fn peer_addresses(peer: PeerId, addresses: &[Multiaddr]) -> PeerAddresses {
     PeerAddresses { id: peer.to_string(), addresses }
 }
 
-/// A search for providers.
-struct Search {
-    network: Network,
-    seen: HashSet<PeerId>,
-    own: Option<PeerAddresses>,
-    found: Option<mpsc::Receiver<PeerId>>,
-    count: usize,
-}
-
-impl Search {
-    async fn next(mut self) -> Option<(PeerAddresses, Self)> {
-        self.count = self.count.checked_sub(1)?;
-        if let Some(own) = self.own.take() {
-            return Some((own, self));
+fn event_of(step: Step) -> RoutingEvent {
+    match step {
+        Step::NobodyToAsk => RoutingEvent::Failed(None, EMPTY_TABLE.to_owned()),
+        Step::Dialling(peer) => RoutingEvent::Dialling(peer.to_string()),
+        Step::Asking(peer) => RoutingEvent::Asking(peer.to_string()),
+        Step::Answered(peer, closer) => {
+            let closer = closer.iter().map(|(peer, addresses)| peer_addresses(*peer, addresses));
+            RoutingEvent::Answered(peer.to_string(), closer.collect())
         }
-        loop {
-            let peer = self.found.as_mut()?.recv().await?;
-            if self.seen.insert(peer) {
-                let addresses = self.network.addresses(&peer);
-                return Some((peer_addresses(peer, &addresses), self));
-            }
+        Step::NotReached(peer, why) | Step::NotAnswered(peer, why) => {
+            RoutingEvent::Failed(Some(peer.to_string()), why)
         }
     }
+}
+
+/// Tells who provides a block, and how it is found out. Who cannot be asked is passed over, as Kubo
+/// does, which asks two tables of which one may be empty.
+async fn search_providers(
+    network: &Network,
+    hash: &Multihash,
+    own: Option<PeerAddresses>,
+    count: usize,
+    events: &Sink<RoutingEvent>,
+) {
+    let mut left = count;
+    let mut seen = HashSet::from([network.peer_id()]);
+    if let Some(own) = own {
+        events.send(RoutingEvent::Provider(own)).await;
+        left = left.saturating_sub(1);
+    }
+    if left == 0 {
+        return;
+    }
+    let net::Search { mut providers, mut steps } = network.search_providers(hash).await;
+    while left > 0 {
+        let step = tokio::select! {
+            Some(peer) = providers.recv() => {
+                if seen.insert(peer) {
+                    let found = peer_addresses(peer, &network.addresses(&peer));
+                    events.send(RoutingEvent::Provider(found)).await;
+                    left -= 1;
+                }
+                continue;
+            }
+            Some(step) = steps.recv() => step,
+            else => return,
+        };
+        match step {
+            Step::NobodyToAsk | Step::NotReached(..) | Step::NotAnswered(..) => {}
+            step => events.send(event_of(step)).await,
+        }
+    }
+}
+
+/// Looks for a peer in both tables; where it is, when anybody knows it.
+async fn search_peer(
+    network: &Network,
+    peer: PeerId,
+    events: Option<&Sink<RoutingEvent>>,
+) -> Option<Vec<Multiaddr>> {
+    if network.is_connected(&peer) {
+        return Some(network.addresses(&peer));
+    }
+    let mut approach = network.approach(&peer.to_bytes(), &Table::ALL).await;
+    let mut found: Vec<Multiaddr> = Vec::new();
+    while let Some(step) = approach.steps.recv().await {
+        if let Step::Answered(_, closer) = &step {
+            let named = closer.iter().filter(|(named, _)| *named == peer);
+            found.extend(named.flat_map(|(_, addresses)| addresses.iter().cloned()));
+        }
+        // Kubo says nothing of those that do not answer here.
+        let is_told = !matches!(step, Step::NotAnswered(..));
+        if let Some(events) = events.filter(|_| is_told) {
+            events.send(event_of(step)).await;
+        }
+    }
+    let closest = approach.found().await;
+    let named = closest.into_iter().filter(|(named, _)| *named == peer);
+    found.extend(named.flat_map(|(_, addresses)| addresses));
+    if !found.is_empty() {
+        found.extend(network.addresses(&peer));
+        found.sort_by_key(Multiaddr::to_string);
+        found.dedup();
+    }
+    (!found.is_empty()).then_some(found)
 }

@@ -60,8 +60,19 @@ async fn what_one_stores_the_other_finds() {
     };
     let cid = one.put_block("", b"provided").await;
     let found = until(&two, &format!("routing/findprovs?arg={cid}"), by_one).await;
-    let addresses = found[0]["Responses"][0]["Addrs"].as_array().unwrap();
+    let of_type = |wanted: i64| found.iter().filter(move |event| event["Type"] == wanted);
+    let addresses = of_type(4).next().unwrap()["Responses"][0]["Addrs"].as_array().unwrap();
     assert!(!addresses.is_empty());
+    // Whom it asked is told on the way, and what that one said.
+    assert!(of_type(0).any(|event| event["ID"] == *provider && event["Responses"].is_null()));
+    assert!(of_type(1).any(|event| event["ID"] == *provider && event["Responses"].is_array()));
+    let text = two.rpc(&format!("routing/findprovs?arg={cid}&encoding=text")).await.text();
+    assert_eq!(text, format!("{provider}\n"));
+    let text = two.rpc(&format!("routing/findprovs?arg={cid}&encoding=text&verbose=true")).await;
+    let text = text.text();
+    for line in [format!(": * querying {provider}\n"), format!(": provider: {provider}\n\t/ip4/")] {
+        assert!(text.contains(&line), "{text}");
+    }
     // The one who stores it tells of itself without asking anybody.
     let own = one.rpc(&format!("routing/findprovs?arg={cid}&num-providers=1")).await.values();
     assert!(by_one(&own));

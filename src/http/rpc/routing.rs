@@ -1,20 +1,18 @@
 //! `routing/*`, `dht/query`, `bitswap/reprovide`: kubo core/commands/routing.go, dht.go.
-//!
-//! Of a query's events only its results are told, and why it failed; whom it asks on the way is not.
 
 use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 
 use super::swarm::AddressInfo;
 use super::{Error, Reply, Request, Value};
 use crate::ipld::path::cid_from_arg;
-use crate::node::routing::FoundPeer;
-use crate::node::{self, Node, PeerAddresses};
+use crate::node::routing::RoutingEvent;
+use crate::node::{self, Node};
 
 /// An event of a query: go-libp2p core/routing `QueryEvent`, whose JSON has its keys sorted.
 #[derive(Debug, Clone, Serialize)]
@@ -32,52 +30,83 @@ struct QueryEvent {
     verbose: bool,
 }
 
+/// The `Type` of an event.
+const SENDING_QUERY: i32 = 0;
+const PEER_RESPONSE: i32 = 1;
+const FINAL_PEER: i32 = 2;
+const QUERY_ERROR: i32 = 3;
+const PROVIDER: i32 = 4;
+const DIALING_PEER: i32 = 7;
+
 impl QueryEvent {
-    fn new(kind: i32, verbose: bool) -> Self {
-        Self { extra: String::new(), id: String::new(), responses: None, kind, verbose }
+    fn of(event: RoutingEvent, verbose: bool) -> Self {
+        let (kind, (id, responses, extra)) = match event {
+            RoutingEvent::Dialling(id) => (DIALING_PEER, (id, None, String::new())),
+            RoutingEvent::Asking(id) => (SENDING_QUERY, (id, None, String::new())),
+            RoutingEvent::Answered(id, peers) => (PEER_RESPONSE, (id, Some(peers), String::new())),
+            RoutingEvent::Failed(id, why) => (QUERY_ERROR, (id.unwrap_or_default(), None, why)),
+            RoutingEvent::Closest(id) => (FINAL_PEER, (id, None, String::new())),
+            RoutingEvent::Here(peer) => {
+                (FINAL_PEER, (String::new(), Some(vec![peer]), String::new()))
+            }
+            RoutingEvent::Provider(peer) => {
+                (PROVIDER, (String::new(), Some(vec![peer]), String::new()))
+            }
+        };
+        let responses = responses.map(|peers| peers.into_iter().map(AddressInfo::from).collect());
+        Self { extra, id, responses, kind, verbose }
     }
 
-    fn of_peer(kind: i32, peer: PeerAddresses, verbose: bool) -> Self {
-        Self { responses: Some(vec![peer.into()]), ..Self::new(kind, verbose) }
+    /// What is printed of it without the time.
+    fn line(&self) -> String {
+        let Self { id, extra, responses, .. } = self;
+        let peers = responses.as_deref().unwrap_or_default();
+        let mut text = String::new();
+        match (self.kind, self.verbose) {
+            (PROVIDER, false) => peers.iter().for_each(|peer| text += &format!("{}\n", peer.id)),
+            (PROVIDER, true) => {
+                for peer in peers {
+                    text += &format!("provider: {}\n", peer.id);
+                    peer.addresses.iter().for_each(|address| text += &format!("\t{address}\n"));
+                }
+            }
+            (FINAL_PEER, _) if responses.is_none() => text = format!("{id}\n"),
+            (FINAL_PEER, _) => {
+                let addresses = peers.iter().flat_map(|peer| &peer.addresses);
+                addresses.for_each(|address| text += &format!("{address}\n"));
+            }
+            (SENDING_QUERY, true) => text = format!("* querying {id}\n"),
+            (PEER_RESPONSE, true) => {
+                text = format!("* {id} says use ");
+                peers.iter().for_each(|peer| text += &format!("{} ", peer.id));
+                text.push('\n');
+            }
+            (QUERY_ERROR, true) => text = format!("error: {extra}\n"),
+            (DIALING_PEER, true) => text = format!("dialing peer: {id}\n"),
+            _ => {}
+        }
+        text
     }
 }
 
-/// The `Type` of the event that ends a search.
-const FINAL_PEER: i32 = 2;
-/// The `Type` of an error event.
-const QUERY_ERROR: i32 = 3;
-/// The `Type` of a provider event.
-const PROVIDER: i32 = 4;
-
 impl Value for QueryEvent {
     fn text(&self) -> Option<Result<String, Error>> {
-        let mut text = String::new();
-        if self.verbose {
-            let now = time::OffsetDateTime::now_utc();
-            let (h, m, s, ms) = now.time().as_hms_milli();
-            text.push_str(&format!("{h:02}:{m:02}:{s:02}.{ms:03}: "));
+        let line = self.line();
+        if !self.verbose {
+            return Some(Ok(line));
         }
-        match (self.kind, self.verbose) {
-            (PROVIDER, verbose) => {
-                for peer in self.responses.iter().flatten() {
-                    let label = if verbose { "provider: " } else { "" };
-                    text.push_str(&format!("{label}{}\n", peer.id));
-                    let addresses = peer.addresses.iter().filter(|_| verbose);
-                    addresses.for_each(|address| text.push_str(&format!("\t{address}\n")));
-                }
-            }
-            (FINAL_PEER, _) => match &self.responses {
-                Some(peers) => peers
-                    .iter()
-                    .flat_map(|peer| &peer.addresses)
-                    .for_each(|address| text.push_str(&format!("{address}\n"))),
-                None => text.push_str(&format!("{}\n", self.id)),
-            },
-            (QUERY_ERROR, true) => text.push_str(&format!("error: {}\n", self.extra)),
-            _ => {}
-        }
-        Some(Ok(text))
+        let now = time::OffsetDateTime::now_utc();
+        let (h, m, s, ms) = now.time().as_hms_milli();
+        Some(Ok(format!("{h:02}:{m:02}:{s:02}.{ms:03}: {line}")))
     }
+}
+
+/// The events of a query as they are told.
+fn told(
+    events: impl Stream<Item = Result<RoutingEvent, node::Error>> + Send + 'static,
+    verbose: bool,
+) -> Reply {
+    Reply::many(events.map(move |event| Ok(QueryEvent::of(event?, verbose))))
 }
 
 /// `routing/findprovs`.
@@ -89,26 +118,13 @@ pub(super) async fn find_providers(request: Request) -> Result<Reply, Error> {
     }
     let cid = cid_from_arg(request.arg(0)).map_err(|error| Error::new(error.to_string()))?;
     let verbose = request.options.bool("verbose");
-    let found = request.node.find_providers(&cid, count).await?;
-    let events = found.map(move |provider| Ok(QueryEvent::of_peer(PROVIDER, provider, verbose)));
-    Ok(Reply::many(events))
+    Ok(told(request.node.find_providers(&cid, count)?, verbose))
 }
 
 /// `routing/findpeer`.
 pub(super) async fn find_peer(request: Request) -> Result<Reply, Error> {
     let verbose = request.options.bool("verbose");
-    let not_found = "routing: not found";
-    let failures: &[&str] = match request.node.find_peer(request.arg(0)).await? {
-        FoundPeer::Found(peer) => {
-            return Ok(Reply::all([QueryEvent::of_peer(FINAL_PEER, peer, verbose)]));
-        }
-        FoundPeer::NotFound => &[not_found],
-        // Kubo has two tables, and both are empty.
-        FoundPeer::NobodyToAsk => &[EMPTY_TABLE, EMPTY_TABLE, not_found],
-    };
-    let events: Vec<_> = failures.iter().map(|text| Ok(failure(text, verbose))).collect();
-    let end = [Err(Error::new(not_found))];
-    Ok(Reply::many(stream::iter(events.into_iter().chain(end))))
+    Ok(told(request.node.find_peer(request.arg(0))?, verbose))
 }
 
 /// `dht/query`.
@@ -118,12 +134,7 @@ pub(super) async fn query(request: Request) -> Result<Reply, Error> {
     }
     Node::parse_peer_id(request.arg(0)).map_err(|_| Error::client("invalid peer ID"))?;
     let verbose = request.options.bool("verbose");
-    let Some(closest) = request.node.closest_peers(request.arg(0)).await? else {
-        let items = [Ok(failure(EMPTY_TABLE, verbose)), Err(Error::new(EMPTY_TABLE))];
-        return Ok(Reply::many(stream::iter(items)));
-    };
-    let event = move |id| QueryEvent { id, ..QueryEvent::new(FINAL_PEER, verbose) };
-    Ok(Reply::all(closest.into_iter().map(event)))
+    Ok(told(request.node.closest_peers(request.arg(0))?, verbose))
 }
 
 /// The event that `routing/get` and `routing/put` emit: the same, in the order of Go's struct.
@@ -225,11 +236,4 @@ pub(super) async fn reprovide(request: Request) -> Result<Reply, Error> {
          Provide.DHT.SweepEnabled=false to use the legacy provider, or run 'ipfs provide stat \
          --all' to monitor the sweep schedule",
     ))
-}
-
-/// What go-libp2p-kad-dht says of a routing table without peers.
-const EMPTY_TABLE: &str = "failed to find any peer in table";
-
-fn failure(text: &str, verbose: bool) -> QueryEvent {
-    QueryEvent { extra: text.to_owned(), ..QueryEvent::new(QUERY_ERROR, verbose) }
 }

@@ -3,11 +3,12 @@
 //! Responsible for: libp2p's Kademlia under both names of Kubo: that of a LAN, always as a server, and
 //! that of a WAN, as a server where this node tells of a public address (a Kubo with one keeps other
 //! public nodes in its second table only); what others ask it to keep ([`store`]), in bounded memory;
-//! lookups for the layers above, in both tables; and telling others what this node provides
+//! lookups for the layers above, in both tables, and their steps ([`steps`]); and telling others what this node provides
 //! ([`provide`]). Not for: deciding what is provided, or which records this node keeps for good.
 //! Everything here is forgotten with the process.
 
 mod provide;
+mod steps;
 mod store;
 
 use std::collections::{HashMap, HashSet};
@@ -30,9 +31,12 @@ use super::service::Command;
 use super::{Inner, Network};
 use crate::ipld::Multihash;
 use crate::ipns::{self, Name};
+use steps::Steps;
 use store::Store;
 
 pub use provide::Provided;
+pub(super) use steps::Kademlia;
+pub use steps::Step;
 
 /// The two tables of Kubo's nodes. Each has its own peers and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +48,8 @@ pub enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 2] = [Self::Lan, Self::Wan];
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Lan, Self::Wan];
 
     /// What its nodes speak.
     pub(super) const fn protocol(self) -> StreamProtocol {
@@ -75,11 +80,9 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Lookups that run at once; more are refused.
 const LOOKUPS_MAX: usize = 512;
 
-/// Providers that wait for whoever asked.
+/// Providers that wait for whoever asked, and steps.
 const PROVIDERS_AHEAD: usize = 64;
-
-/// The protocol's state machine.
-pub(super) type Kademlia = Behaviour<Store>;
+const STEPS_AHEAD: usize = 1024;
 
 /// Makes the protocol's state machine.
 pub(super) fn behaviour(own: PeerId, table: Table) -> Kademlia {
@@ -100,7 +103,7 @@ pub(super) fn behaviour(own: PeerId, table: Table) -> Kademlia {
         Table::Lan => Mode::Server,
         Table::Wan => Mode::Client,
     }));
-    kademlia
+    Kademlia::new(kademlia)
 }
 
 /// These addresses are told to others from now on: with a public one, public nodes may ask.
@@ -124,11 +127,47 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
+/// Peers and where they are.
+type Places = Vec<(PeerId, Vec<Multiaddr>)>;
+
+/// A search for providers whose steps are told. Dropping it ends the search.
+#[derive(Debug)]
+pub struct Search {
+    /// Who provides; ends when nobody else is found.
+    pub providers: mpsc::Receiver<PeerId>,
+    /// What the search does; ends with it.
+    pub steps: mpsc::Receiver<Step>,
+}
+
+/// A search for the peers closest to a key whose steps are told.
+#[derive(Debug)]
+pub struct Approach {
+    /// What the search does; ends with it.
+    pub steps: mpsc::Receiver<Step>,
+    replies: Vec<oneshot::Receiver<Places>>,
+}
+
+impl Approach {
+    /// The peers that were found, once the steps have ended.
+    pub async fn found(self) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        drop(self.steps);
+        let mut found = Places::new();
+        for reply in self.replies {
+            for (peer, addresses) in reply.await.unwrap_or_default() {
+                if found.iter().all(|(known, _)| *known != peer) {
+                    found.push((peer, addresses));
+                }
+            }
+        }
+        found
+    }
+}
+
 /// What the handle asks for.
 #[derive(Debug)]
 pub(super) enum Lookup {
-    Providers { key: Vec<u8>, found: mpsc::Sender<PeerId> },
-    Closest { key: Vec<u8>, reply: oneshot::Sender<Vec<(PeerId, Vec<Multiaddr>)>> },
+    Providers { key: Vec<u8>, found: mpsc::Sender<PeerId>, steps: Option<Steps> },
+    Closest { key: Vec<u8>, reply: oneshot::Sender<Places>, steps: Option<Steps> },
     Values { key: Vec<u8>, enough: usize, reply: oneshot::Sender<Vec<Bytes>> },
     Put { key: Vec<u8>, value: Vec<u8>, reply: oneshot::Sender<bool> },
 }
@@ -137,7 +176,7 @@ pub(super) enum Lookup {
 #[derive(Debug)]
 enum Waiting {
     Providers(mpsc::Sender<PeerId>),
-    Closest(oneshot::Sender<Vec<(PeerId, Vec<Multiaddr>)>>),
+    Closest(oneshot::Sender<Places>),
     Values { found: Vec<Bytes>, enough: usize, reply: oneshot::Sender<Vec<Bytes>> },
     Put(oneshot::Sender<bool>),
 }
@@ -154,11 +193,15 @@ impl Lookups {
             return;
         }
         let (id, waiting) = match lookup {
-            Lookup::Providers { key, found } => {
-                (kademlia.get_providers(key.into()), Waiting::Providers(found))
+            Lookup::Providers { key, found, steps } => {
+                let id = kademlia.get_providers(key.into());
+                steps.into_iter().for_each(|steps| kademlia.watch(id, steps));
+                (id, Waiting::Providers(found))
             }
-            Lookup::Closest { key, reply } => {
-                (kademlia.get_closest_peers(key), Waiting::Closest(reply))
+            Lookup::Closest { key, reply, steps } => {
+                let id = kademlia.get_closest_peers(key);
+                steps.into_iter().for_each(|steps| kademlia.watch(id, steps));
+                (id, Waiting::Closest(reply))
             }
             Lookup::Values { key, enough, reply } => {
                 let waiting = Waiting::Values { found: Vec::new(), enough, reply };
@@ -357,23 +400,46 @@ impl Network {
     /// found. Dropping it ends the search. Where a peer is, [`Network::connect`] knows.
     pub async fn find_providers(&self, hash: &Multihash) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_AHEAD);
-        for table in Table::ALL {
-            let (key, found) = (hash.as_bytes().to_vec(), found.clone());
-            self.look_up(table, Lookup::Providers { key, found }).await;
-        }
+        self.begin_search(hash, &found, None).await;
         providers
+    }
+
+    /// The same with its steps.
+    pub async fn search_providers(&self, hash: &Multihash) -> Search {
+        let (found, providers) = mpsc::channel(PROVIDERS_AHEAD);
+        let (told, steps) = mpsc::channel(STEPS_AHEAD);
+        self.begin_search(hash, &found, Some(told)).await;
+        Search { providers, steps }
+    }
+
+    async fn begin_search(
+        &self,
+        hash: &Multihash,
+        found: &mpsc::Sender<PeerId>,
+        steps: Option<Steps>,
+    ) {
+        for table in Table::ALL {
+            let (key, found, steps) = (hash.as_bytes().to_vec(), found.clone(), steps.clone());
+            self.look_up(table, Lookup::Providers { key, found, steps }).await;
+        }
+    }
+
+    /// Looks for the peers whose ids are closest to a key, in each of these tables.
+    pub async fn approach(&self, key: &[u8], tables: &[Table]) -> Approach {
+        let (told, steps) = mpsc::channel(STEPS_AHEAD);
+        let mut replies = Vec::with_capacity(tables.len());
+        for table in tables {
+            let (reply, answer) = oneshot::channel();
+            let lookup = Lookup::Closest { key: key.to_vec(), reply, steps: Some(told.clone()) };
+            self.look_up(*table, lookup).await;
+            replies.push(answer);
+        }
+        Approach { steps, replies }
     }
 
     /// The peers whose ids are closest to a key, and where they are.
     pub async fn closest_peers(&self, key: Vec<u8>) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        let asked = |reply| Lookup::Closest { key: key.clone(), reply };
-        let [mut lan, wan] = self.look_up_both(asked).await.map(Option::unwrap_or_default);
-        for (peer, addresses) in wan {
-            if lan.iter().all(|(known, _)| *known != peer) {
-                lan.push((peer, addresses));
-            }
-        }
-        lan
+        self.approach(&key, &Table::ALL).await.found().await
     }
 
     /// What others keep under a key, at most `enough` of it: not looked at yet.

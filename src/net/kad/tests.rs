@@ -74,6 +74,55 @@ async fn a_member_is_found_by_its_id() {
     assert_eq!(addresses, wanted.network.listening());
 }
 
+/// The steps of a search, to its end.
+async fn all(mut steps: mpsc::Receiver<Step>) -> Vec<Step> {
+    let mut seen = Vec::new();
+    while let Some(step) = steps.recv().await {
+        seen.push(step);
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_search_tells_whom_it_asks_and_what_they_say() {
+    let (provider, between, asking) = (run(KEY).await, run(KEY).await, run(KEY).await);
+    joined(&provider, &between).await;
+    joined(&asking, &between).await;
+    let hash = hash::digest(hash::SHA2_256, b"provided", None).unwrap();
+    provider.network.provide(std::slice::from_ref(&hash)).await;
+    let of_provider = (provider.id(), provider.network.listening().to_vec());
+    let steps = eventually(async || {
+        let mut search = asking.network.search_providers(&hash).await;
+        let found = search.providers.recv().await;
+        let steps = all(search.steps).await;
+        (found == Some(provider.id())).then_some(steps)
+    });
+    let steps = steps.await;
+    assert!(steps.contains(&Step::NobodyToAsk), "the second table is empty: {steps:?}");
+    let place = |wanted: &Step| steps.iter().position(|step| step == wanted);
+    let asked = place(&Step::Asking(between.id())).expect("whom it knows is asked");
+    let answered = place(&Step::Answered(between.id(), vec![of_provider]));
+    assert!(Some(asked) < answered, "{steps:?}");
+    let dialled = place(&Step::Dialling(provider.id())).expect("whom it is told of is dialled");
+    let reached = place(&Step::Asking(provider.id()));
+    assert!(answered < Some(dialled) && Some(dialled) < reached, "{steps:?}");
+
+    // One that is gone by now cannot be reached; who knows it still names it.
+    let gone = (provider.id(), provider.network.listening()[0].clone());
+    drop(provider);
+    asking.network.disconnect(gone.0, None).await;
+    let network = &asking.network;
+    let not_reached = eventually(async || {
+        let steps = all(network.approach(&gone.0.to_bytes(), &[Table::Lan]).await.steps).await;
+        steps.into_iter().find_map(|step| match step {
+            Step::NotReached(peer, why) if peer == gone.0 => Some(why),
+            _ => None,
+        })
+    });
+    let why = not_reached.await;
+    assert!(why.contains("connection refused") && why.contains(&gone.1.to_string()), "{why}");
+}
+
 #[tokio::test]
 async fn a_record_is_kept_by_others_when_it_is_valid_and_better() {
     let (one, two) = (run(KEY).await, run(KEY).await);
