@@ -37,6 +37,19 @@ pub enum DialFailure {
     Stopped,
 }
 
+impl DialFailure {
+    /// What went wrong with each address, without the address.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let Self::Failed { causes, .. } = self else { return vec![self.to_string()] };
+        let lines = causes.lines().map(|line| line.split_once("] ").map_or(line, |(_, why)| why));
+        let whys = lines.map(|why| match why.strip_prefix("dial ") {
+            Some(dialled) => dialled.split_once(": ").map_or(why, |(_, why)| why),
+            None => why.trim_start_matches(": "),
+        });
+        whys.filter(|why| !why.is_empty()).map(str::to_owned).collect()
+    }
+}
+
 type Waiting = oneshot::Sender<Result<(), DialFailure>>;
 
 #[derive(Debug)]

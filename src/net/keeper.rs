@@ -12,11 +12,11 @@
 //! One task; it owns the schedule. Who is a member is part of the peers' state and is remembered
 //! over a restart by the layer above.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use libp2p::Stream;
 use libp2p_identity::PeerId;
 use libp2p_stream::IncomingStreams;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::introduction::{self, PROTOCOL, Question};
-use super::{Network, PeerEvent};
+use super::{DialFailure, Network, PeerEvent};
 
 /// Dials at once.
 const DIALS_MAX: usize = 8;
@@ -48,10 +48,16 @@ const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// The longest time between two dials.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
 
+/// Different reasons that are counted.
+const REASONS_MAX: usize = 64;
+
 /// How often every peer is asked again for introductions.
 const ASK_EVERY: Duration = Duration::from_secs(5 * 60);
 
-/// How often it is looked whether there are too many peers.
+/// How long a node that is to be connected may be alone before it says so.
+const ALONE_AFTER: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether there are too many peers, and which addresses are out of date.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
 
 /// `Swarm.ConnMgr`: how many peers may be connected.
@@ -72,8 +78,10 @@ pub struct Keeper {
     watermarks: Option<Watermarks>,
     dials_nobody: bool,
     schedule: HashMap<PeerId, Attempt>,
-    dials: JoinSet<(PeerId, bool)>,
+    dials: JoinSet<(PeerId, Result<(), DialFailure>)>,
     talks: JoinSet<Talk>,
+    /// Why addresses could not be reached, and how often.
+    reasons: BTreeMap<String, u32>,
 }
 
 #[derive(Debug)]
@@ -105,6 +113,7 @@ impl Keeper {
             schedule: HashMap::new(),
             dials: JoinSet::new(),
             talks: JoinSet::new(),
+            reasons: BTreeMap::new(),
         }
     }
 
@@ -124,6 +133,7 @@ impl Keeper {
         let mut incoming = self.accept()?;
         let mut ask_again = tokio::time::interval_at(Instant::now() + ASK_EVERY, ASK_EVERY);
         let mut trim = tokio::time::interval(TRIM_EVERY);
+        let mut alone = Box::pin(tokio::time::sleep(ALONE_AFTER)).fuse();
         loop {
             let next = self.dial_those_due();
             tokio::select! {
@@ -131,7 +141,11 @@ impl Keeper {
                 () = self.network.inner.wanted.notified() => {}
                 () = tokio::time::sleep_until(next) => {}
                 _ = ask_again.tick() => self.ask_everybody(),
-                _ = trim.tick() => self.trim().await,
+                _ = trim.tick() => {
+                    self.network.inner.peers().tidy();
+                    self.trim().await;
+                }
+                () = &mut alone => self.complain(),
                 Some(done) = self.dials.join_next() => self.dialled(done),
                 Some(done) = self.talks.join_next() => self.talked(done),
                 Some((peer, stream)) = next_stream(&mut incoming) => self.serve(peer, stream),
@@ -178,22 +192,43 @@ impl Keeper {
             } else if self.dials.len() < DIALS_MAX {
                 attempt.is_dialling = true;
                 let network = self.network.clone();
-                self.dials.spawn(async move {
-                    let connected = network.connect(peer, Vec::new()).await;
-                    (peer, connected.is_ok())
-                });
+                self.dials.spawn(async move { (peer, network.connect(peer, Vec::new()).await) });
             }
             // One that is due and has to wait for another dial to end is dialled when it has.
         }
         next
     }
 
-    fn dialled(&mut self, done: Result<(PeerId, bool), JoinError>) {
-        let Ok((peer, is_connected)) = done else { return };
+    fn dialled(&mut self, done: Result<(PeerId, Result<(), DialFailure>), JoinError>) {
+        let Ok((peer, connected)) = done else { return };
+        if let Err(failure) = &connected {
+            self.note(failure);
+        }
         let Some(attempt) = self.schedule.get_mut(&peer) else { return };
         attempt.is_dialling = false;
-        attempt.failures = if is_connected { 0 } else { attempt.failures.saturating_add(1) };
+        attempt.failures = if connected.is_ok() { 0 } else { attempt.failures.saturating_add(1) };
         attempt.at = Instant::now() + delay_after(attempt.failures);
+    }
+
+    /// Remembers why a dial failed.
+    fn note(&mut self, failure: &DialFailure) {
+        for reason in failure.reasons() {
+            if self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&reason) {
+                let count = self.reasons.entry(reason).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+
+    /// Says once that nobody could be reached.
+    fn complain(&mut self) {
+        let reasons = std::mem::take(&mut self.reasons);
+        let wanted = self.network.wanted(MESH_PEERS_MAX).len();
+        if self.network.peers().is_empty()
+            && let Some(line) = alone(wanted, self.dials_nobody, &reasons)
+        {
+            tracing::warn!("{line}");
+        }
     }
 
     /// Lets peers go when there are too many.
@@ -286,6 +321,22 @@ async fn next_stream(incoming: &mut Option<IncomingStreams>) -> Option<(PeerId, 
     incoming.as_mut()?.next().await
 }
 
+/// What is said of a node without peers after a while: nothing, when it knows of nobody.
+fn alone(wanted: usize, dials_nobody: bool, reasons: &BTreeMap<String, u32>) -> Option<String> {
+    if wanted == 0 {
+        return None;
+    }
+    let most_seen = reasons.iter().max_by_key(|(_, count)| **count);
+    let why = match (dials_nobody, most_seen) {
+        (true, _) => "this node dials nobody, and nobody has dialled it".to_owned(),
+        (false, None) => format!("none of {wanted} has answered a dial"),
+        (false, Some((reason, count))) => {
+            format!("{wanted} are dialled; what failed most often, {count} times: {reason}")
+        }
+    };
+    Some(format!("no peers yet: {why}"))
+}
+
 /// How long to wait after so many failures: longer each time, and never quite the same for two
 /// nodes, which would otherwise dial each other at the same moment again and again.
 fn delay_after(failures: u32) -> Duration {
@@ -296,6 +347,34 @@ fn delay_after(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_that_stays_alone_says_why_when_it_knows_of_anybody() {
+        let failed = |causes: &str| DialFailure::Failed {
+            peer: PeerId::random(),
+            summary: "all dials failed",
+            causes: causes.to_owned(),
+        };
+        let mut reasons = BTreeMap::new();
+        for failure in [
+            failed("\n  * [/ip4/10.0.0.1/tcp/1] dial tcp4 10.0.0.1:1: connect: connection refused"),
+            failed(
+                "\n  * [/ip4/10.0.0.2/tcp/1] dial tcp4 10.0.0.2:1: i/o timeout\n  * \
+                 [/ip4/10.0.0.3/tcp/1] dial tcp4 10.0.0.3:1: connect: connection refused",
+            ),
+            DialFailure::NoAddresses,
+        ] {
+            failure
+                .reasons()
+                .into_iter()
+                .for_each(|reason| *reasons.entry(reason).or_default() += 1);
+        }
+        let line = alone(3, false, &reasons).unwrap();
+        assert!(line.starts_with("no peers yet: 3 are dialled"), "{line}");
+        assert!(line.ends_with("2 times: connect: connection refused"), "{line}");
+        assert!(alone(0, false, &reasons).is_none());
+        assert!(alone(1, true, &reasons).unwrap().contains("dials nobody"));
+    }
 
     #[test]
     fn a_peer_is_tried_more_and_more_rarely_but_once_a_minute() {

@@ -1,5 +1,6 @@
 //! Who belongs together: the peers that are to be connected, and what peers tell of each other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use libp2p_identity::PeerId;
@@ -32,12 +33,12 @@ impl Network {
 
     /// Keeps to these peers from now on, as `Bootstrap` has them, and no longer to those before.
     pub fn set_bootstrap(&self, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
-        let mut bootstrap = Vec::with_capacity(peers.len());
-        for (peer, addresses) in peers {
-            self.inner.peers().learn(peer, addresses);
-            bootstrap.push(peer);
-        }
-        *lock(&self.inner.bootstrap) = bootstrap;
+        let merged = peers.into_iter().fold(BTreeMap::new(), |mut merged, (peer, addresses)| {
+            let of_peer: &mut BTreeSet<Multiaddr> = merged.entry(peer).or_default();
+            of_peer.extend(addresses);
+            merged
+        });
+        *lock(&self.inner.bootstrap) = merged;
         self.inner.wanted.notify_one();
     }
 
@@ -85,14 +86,14 @@ impl Network {
 
     /// Whether the config names the peer among those to keep to.
     pub(super) fn is_kept_to(&self, peer: &PeerId) -> bool {
-        self.inner.peering().contains_key(peer) || lock(&self.inner.bootstrap).contains(peer)
+        self.inner.peering().contains_key(peer) || lock(&self.inner.bootstrap).contains_key(peer)
     }
 
     /// The peers that are to be connected and are not: those to keep to always, members only while
     /// there are fewer than `mesh_max` peers.
     pub(super) fn wanted(&self, mesh_max: usize) -> Vec<PeerId> {
         let mut wanted: Vec<PeerId> = self.inner.peering().keys().copied().collect();
-        wanted.extend(lock(&self.inner.bootstrap).iter().copied());
+        wanted.extend(lock(&self.inner.bootstrap).keys().copied());
         let peers = self.inner.peers();
         if self.inner.is_private && peers.count() < mesh_max {
             wanted.extend(peers.members().copied());

@@ -168,7 +168,7 @@ struct Inner {
     /// Told when other peers are to be connected.
     wanted: Notify,
     /// Held for moments only, never across an await.
-    bootstrap: Mutex<Vec<PeerId>>,
+    bootstrap: Mutex<BTreeMap<PeerId, BTreeSet<Multiaddr>>>,
     /// Held for moments only, never across an await.
     peering: Mutex<BTreeMap<PeerId, BTreeSet<Multiaddr>>>,
     /// Held for moments only, never across an await.
@@ -217,7 +217,9 @@ impl Inner {
     /// The addresses to try for a peer: those given, then those that are known.
     fn dialable(&self, peer: &PeerId, mut addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
         let peering = self.peering().get(peer).cloned().unwrap_or_default();
-        for address in self.peers().addresses(peer).into_iter().chain(peering) {
+        let bootstrap = lock(&self.bootstrap).get(peer).cloned().unwrap_or_default();
+        let known = self.peers().addresses(peer);
+        for address in known.into_iter().chain(peering).chain(bootstrap) {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -388,12 +390,17 @@ impl Network {
     pub fn known_addresses(&self) -> BTreeMap<PeerId, Vec<Multiaddr>> {
         let mut known: BTreeMap<PeerId, Vec<Multiaddr>> =
             self.peering().into_iter().filter(|(_, addresses)| !addresses.is_empty()).collect();
-        for (peer, addresses) in self.inner.peers().known() {
-            let all = known.entry(*peer).or_default();
-            all.extend_from_slice(addresses);
+        let named = lock(&self.inner.bootstrap).clone().into_iter();
+        let named = named.map(|(peer, addresses)| (peer, addresses.into_iter().collect()));
+        let peers = self.inner.peers();
+        let heard = peers.known().map(|(peer, addresses)| (*peer, addresses));
+        for (peer, addresses) in named.chain(heard) {
+            let all: &mut Vec<Multiaddr> = known.entry(peer).or_default();
+            all.extend(addresses);
             all.sort_by_key(Multiaddr::to_string);
             all.dedup();
         }
+        drop(peers);
         known.insert(self.inner.peer_id, self.interface_addresses());
         known
     }

@@ -18,6 +18,12 @@ use super::meter::Streams;
 /// Peers whose addresses are remembered.
 const KNOWN_PEERS_MAX: usize = 4096;
 
+/// How long an address is remembered that somebody has named, and one of a peer that was connected:
+/// go-libp2p's `TempAddrTTL` and `RecentlyConnectedAddrTTL`. A member is dialled for ever, at the
+/// addresses that were the last.
+const HEARD_FOR: Duration = Duration::from_secs(2 * 60);
+const CONNECTED_FOR: Duration = Duration::from_secs(15 * 60);
+
 /// Addresses that are remembered of a peer.
 const ADDRESSES_PER_PEER_MAX: usize = 32;
 
@@ -110,9 +116,30 @@ struct State {
 
 #[derive(Debug)]
 struct Known {
-    addresses: Vec<Multiaddr>,
+    places: Vec<Place>,
     seen_at: Instant,
     standing: Standing,
+}
+
+/// An address at which a peer may be.
+#[derive(Debug)]
+struct Place {
+    address: Multiaddr,
+    /// `None`: as long as the peer is connected.
+    until: Option<Instant>,
+}
+
+impl Place {
+    fn is_current(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Known {
+    fn addresses(&self, is_wanted: impl Fn(&Place) -> bool) -> Vec<Multiaddr> {
+        let places = self.places.iter().filter(|place| is_wanted(place));
+        places.map(|place| place.address.clone()).collect()
+    }
 }
 
 /// What a peer is to this node.
@@ -166,6 +193,10 @@ impl Peers {
         let is_last = state.connections.is_empty();
         if is_last {
             self.connected.remove(peer);
+            let until = Some(Instant::now() + CONNECTED_FOR);
+            let places = self.known.get_mut(peer).map(|known| known.places.as_mut_slice());
+            let of_connected = places.into_iter().flatten().filter(|place| place.until.is_none());
+            of_connected.for_each(|place| place.until = until);
         }
         is_last
     }
@@ -211,11 +242,30 @@ impl Peers {
             protocols,
             addresses: addresses.clone(),
         }));
-        self.learn(peer, addresses);
+        if addresses.is_empty() {
+            return;
+        }
+        // What it says takes the place of what was known; where it was reached holds, too.
+        let outbound =
+            state.connections.iter().filter(|open| open.opened.direction == Direction::Outbound);
+        let reached: Vec<Multiaddr> = outbound.map(|open| open.opened.address.clone()).collect();
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.places.retain(|place| reached.contains(&place.address));
+        }
+        self.remember(peer, addresses, None);
     }
 
     /// Addresses at which a peer may be; the newest are the first.
     pub(super) fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        self.remember(peer, addresses, Some(Instant::now() + HEARD_FOR));
+    }
+
+    /// The address at which a peer was reached.
+    pub(super) fn reached(&mut self, peer: PeerId, address: Multiaddr) {
+        self.remember(peer, vec![address], None);
+    }
+
+    fn remember(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, until: Option<Instant>) {
         if addresses.is_empty() {
             return;
         }
@@ -224,18 +274,28 @@ impl Peers {
         }
         let now = Instant::now();
         let known = self.known.entry(peer).or_insert(Known {
-            addresses: Vec::new(),
+            places: Vec::new(),
             seen_at: now,
             standing: Standing::Heard,
         });
         known.seen_at = now;
-        let old = std::mem::replace(&mut known.addresses, addresses);
-        for address in old {
-            if !known.addresses.contains(&address) {
-                known.addresses.push(address);
+        let is_kept = known.standing == Standing::Member;
+        let mut old = std::mem::take(&mut known.places);
+        old.retain(|place| is_kept || place.is_current(now));
+        for address in addresses {
+            let before = old.iter().position(|place| place.address == address);
+            let before = before.map(|index| old.remove(index).until);
+            // Whoever names it again shortens nothing.
+            let until = match before {
+                Some(before) => before.zip(until).map(|(before, until)| before.max(until)),
+                None => until,
+            };
+            if known.places.iter().all(|place| place.address != address) {
+                known.places.push(Place { address, until });
             }
         }
-        known.addresses.truncate(ADDRESSES_PER_PEER_MAX);
+        known.places.append(&mut old);
+        known.places.truncate(ADDRESSES_PER_PEER_MAX);
     }
 
     /// Somebody says that a peer is a member: it is to be connected, unless it was let go.
@@ -271,14 +331,30 @@ impl Peers {
         self.connected.len()
     }
 
-    /// Where a peer may be.
+    /// Where a peer may be: a member at the addresses that were the last, too.
     pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        self.known.get(peer).map(|known| known.addresses.clone()).unwrap_or_default()
+        let now = Instant::now();
+        let Some(known) = self.known.get(peer) else { return Vec::new() };
+        known.addresses(|place| known.standing == Standing::Member || place.is_current(now))
     }
 
-    /// Every peer of which an address is known.
-    pub(super) fn known(&self) -> impl Iterator<Item = (&PeerId, &[Multiaddr])> {
-        self.known.iter().map(|(peer, known)| (peer, known.addresses.as_slice()))
+    /// Every peer of which an address is known that is not out of date.
+    pub(super) fn known(&self) -> impl Iterator<Item = (&PeerId, Vec<Multiaddr>)> {
+        let now = Instant::now();
+        let known = self.known.iter();
+        known
+            .map(move |(peer, known)| (peer, known.addresses(|place| place.is_current(now))))
+            .filter(|(_, addresses)| !addresses.is_empty())
+    }
+
+    /// Forgets the peers of which no address holds any more, members excepted.
+    pub(super) fn tidy(&mut self) {
+        let now = Instant::now();
+        self.known.retain(|peer, known| {
+            known.standing != Standing::Heard
+                || self.connected.contains_key(peer)
+                || known.places.iter().any(|place| place.is_current(now))
+        });
     }
 
     fn forget_the_oldest(&mut self) {
@@ -398,6 +474,39 @@ mod tests {
         assert_eq!(near, [address("/ip4/127.0.0.1/tcp/1"), address("/ip4/10.0.0.1/tcp/1")]);
     }
 
+    /// Lets time pass for what is known of a peer.
+    fn later(peers: &mut Peers, peer: PeerId, by: Duration) {
+        for place in &mut peers.known.get_mut(&peer).unwrap().places {
+            place.until = place.until.map(|until| until - by);
+        }
+    }
+
+    #[test]
+    fn addresses_are_forgotten_in_time_but_those_of_members() {
+        let (mut peers, peer) = (Peers::default(), PeerId::random());
+        let (heard, reached) = (address("/ip4/10.0.0.1/tcp/1"), address("/ip4/10.0.0.1/tcp/2"));
+        peers.learn(peer, vec![heard.clone()]);
+        peers.opened(peer, opened(2));
+        peers.reached(peer, reached.clone());
+        assert_eq!(peers.addresses(&peer), [reached.clone(), heard.clone()]);
+        later(&mut peers, peer, HEARD_FOR);
+        assert_eq!(peers.addresses(&peer), std::slice::from_ref(&reached));
+        assert_eq!(peers.known().count(), 1);
+        // It has gone: its address holds for a while.
+        peers.closed(&peer, ConnectionId::new_unchecked(2));
+        later(&mut peers, peer, CONNECTED_FOR / 2);
+        peers.learn(peer, vec![reached.clone()]);
+        later(&mut peers, peer, HEARD_FOR);
+        assert_eq!(peers.addresses(&peer), std::slice::from_ref(&reached));
+        peers.admit(&peer);
+        later(&mut peers, peer, CONNECTED_FOR);
+        peers.tidy();
+        assert!(peers.known().next().is_none());
+        assert!(peers.addresses(&peer).contains(&reached), "a member is dialled there");
+        peers.release(&peer);
+        assert!(peers.addresses(&peer).is_empty());
+    }
+
     #[test]
     fn what_is_known_of_others_is_bounded() {
         let mut peers = Peers::default();
@@ -407,7 +516,7 @@ mod tests {
         for _ in 0..=KNOWN_PEERS_MAX {
             peers.learn(PeerId::random(), vec![address("/ip4/10.0.0.1/tcp/1")]);
         }
-        assert_eq!(peers.known().count(), KNOWN_PEERS_MAX);
+        assert_eq!(peers.known.len(), KNOWN_PEERS_MAX);
         for port in 0..100 {
             peers.learn(kept, vec![address(&format!("/ip4/10.0.0.1/tcp/{port}"))]);
         }

@@ -259,7 +259,7 @@ impl Service {
         let address = super::peers::without_peer(remote.clone(), peer);
         let address = address.unwrap_or_else(|| remote.clone());
         if direction == Direction::Outbound {
-            self.inner.peers().learn(peer, vec![address.clone()]);
+            self.inner.peers().reached(peer, address.clone());
         }
         let opened = Opened { id, address, direction, streams };
         if self.inner.peers().opened(peer, opened) {

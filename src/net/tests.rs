@@ -125,6 +125,32 @@ async fn two_nodes_with_one_key_see_each_other_until_one_lets_go() {
 }
 
 #[tokio::test]
+async fn two_that_dial_each_other_at_once_are_connected_and_stay_so() {
+    let (one, two) = (run(Some([7; 32])).await, run(Some([7; 32])).await);
+    let (there, back) = futures_util::join!(one.connect(&two), two.connect(&one));
+    there.and(back).unwrap();
+    // Either dial may have been in time, or both: both connections are kept then, as in go-libp2p.
+    let connections = one.network.peer(&two.id()).unwrap().connections;
+    assert!((1..=2).contains(&connections.len()), "{connections:?}");
+    let mut pinger = one.network.pinger(two.id()).await.unwrap();
+    pinger.ping().await.unwrap();
+    let mut pinger = two.network.pinger(one.id()).await.unwrap();
+    pinger.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bootstrap_peer_that_is_named_no_longer_leaves_the_known_addresses() {
+    let node = run(Some([7; 32])).await;
+    let (peer, place) = (PeerId::random(), "/ip4/127.0.0.1/tcp/1".parse::<Multiaddr>().unwrap());
+    node.network.set_bootstrap(vec![(peer, vec![place.clone()]), (peer, vec![place.clone()])]);
+    assert_eq!(node.network.known_addresses().get(&peer), Some(&vec![place.clone()]));
+    assert_eq!(node.network.addresses(&peer), [place]);
+    node.network.set_bootstrap(Vec::new());
+    assert!(!node.network.known_addresses().contains_key(&peer));
+    assert!(node.network.addresses(&peer).is_empty());
+}
+
+#[tokio::test]
 async fn nodes_with_different_keys_part_at_once() {
     let keys = [(Some([1; 32]), Some([2; 32])), (Some([1; 32]), None), (None, Some([2; 32]))];
     for (ours, theirs) in keys {
