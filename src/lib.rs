@@ -8,6 +8,7 @@
 //! - `http`: the RPC server; translation only.
 //! - `node`: the use cases. `Node` owns every handle.
 //! - `gc`: mark, sweep, compact. `mfs`: the mutable file system. `sync`: the replicated pinset.
+//!   `replicate`: holding what the pinset says.
 //! - `pins`: the local pinset. `exchange`: get a block.
 //! - `store`: the blockstore, packs and index. `db`: the state database. `repo`: `$IPFS_PATH`.
 //! - `config`: Kubo's JSON config.
@@ -30,6 +31,7 @@ pub mod net;
 pub mod node;
 pub mod pins;
 pub mod psa;
+pub mod replicate;
 pub mod repo;
 pub mod store;
 pub mod sync;

@@ -8,7 +8,7 @@
 //! crash between the blocks and the pin leaves garbage for the collector.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indexmap::IndexSet;
 
@@ -17,6 +17,7 @@ use super::pinset::{Change, PinOptions};
 use super::{Error, Node, Reach, blocking};
 use crate::ipld::{Cid, hash, links};
 use crate::pins::{self, Mode, Pin, Update};
+pub use crate::replicate::Progress;
 use crate::store::{Marks, Problem, Session, Store};
 
 /// How a pin holds a CID.
@@ -104,35 +105,6 @@ pub struct Add<'a> {
     pub name: &'a str,
     /// What else the group is told.
     pub options: PinOptions,
-}
-
-/// How far a pin has come.
-#[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Counters>);
-
-#[derive(Debug, Default)]
-struct Counters {
-    nodes: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Progress {
-    /// Blocks that are known to be here.
-    #[must_use]
-    pub fn nodes(&self) -> u64 {
-        self.0.nodes.load(Ordering::Relaxed)
-    }
-
-    /// Their bytes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.0.bytes.load(Ordering::Relaxed)
-    }
-
-    fn count(&self, bytes: u64) {
-        self.0.nodes.fetch_add(1, Ordering::Relaxed);
-        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
 }
 
 impl Node {

@@ -19,6 +19,7 @@ use crate::http_client;
 use crate::mfs::{self, Mfs};
 use crate::net::SwarmKey;
 use crate::pins;
+use crate::replicate;
 use crate::repo::Repo;
 use crate::store::{self, Store};
 use crate::sync;
@@ -172,6 +173,7 @@ async fn open(repo: &Repo) -> Result<(Store, Db), Error> {
         members::SCHEMA,
         mfs::SCHEMA,
         pinset::SCHEMA,
+        replicate::SCHEMA,
         sync::db::SCHEMA,
     ];
     let db = Db::open(&repo.path().join("state.sqlite"), &schemas)?;

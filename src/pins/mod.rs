@@ -362,13 +362,21 @@ fn put(tx: &Transaction<'_>, cid: &Cid, mode: Mode, name: &str) -> Result<(), Er
     Ok(())
 }
 
-fn delete(tx: &Transaction<'_>, cid: &Cid, mode: Mode) -> Result<(), Error> {
+/// Removes the pin of `cid` of this mode, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub fn delete(tx: &Transaction<'_>, cid: &Cid, mode: Mode) -> Result<(), Error> {
     tx.prepare_cached("DELETE FROM pins WHERE mode = ?1 AND text = ?2")?
         .execute(params![mode.number(), cid.to_string()])?;
     Ok(())
 }
 
-fn find(c: &Connection, cid: &Cid, mode: Mode) -> Result<Option<Pin>, Error> {
+/// The pin of `cid` of this mode, as a transaction or a reader sees it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn find(c: &Connection, cid: &Cid, mode: Mode) -> Result<Option<Pin>, Error> {
     let mut statement =
         c.prepare_cached("SELECT text, cid, name FROM pins WHERE mode = ?1 AND text = ?2")?;
     let found = statement

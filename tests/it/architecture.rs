@@ -27,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "net",
             "pins",
             "psa",
+            "replicate",
             "repo",
             "store",
             "sync",
@@ -37,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // L2
     ("gc", &["config", "db", "ipld", "pins", "store"]),
     ("mfs", &["db", "exchange", "ipld", "store", "unixfs"]),
+    ("replicate", &["db", "ipld", "pins", "sync"]),
     ("sync", &["db", "ipld"]),
     // L1
     ("pins", &["db", "ipld", "store"]),
