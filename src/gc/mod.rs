@@ -81,14 +81,48 @@ impl Run {
     }
 }
 
+/// What a collection keeps besides the pins, with all that is below.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roots {
+    /// What is missing below them is no error.
+    pub kept: Vec<Cid>,
+    /// The same, nor is what cannot be read: others chose these, and they may be anything.
+    pub partial: Vec<Cid>,
+}
+
+impl From<Vec<Cid>> for Roots {
+    fn from(kept: Vec<Cid>) -> Self {
+        Self { kept, partial: Vec::new() }
+    }
+}
+
+/// How much of what is below a root has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    All,
+    WhatIsHere,
+    WhatCanBeRead,
+}
+
+impl Need {
+    fn forgives(self, problem: &Problem) -> bool {
+        match self {
+            Self::All => false,
+            Self::WhatIsHere => matches!(problem, Problem::Missing(_)),
+            Self::WhatCanBeRead => true,
+        }
+    }
+}
+
 /// Collects everything that is not below a recursive pin, a direct pin, or below one of `roots`.
 ///
-/// Waits for a run that is under way. `roots` is asked when this one begins; what is missing below
-/// them is no error. What is stored or touched by a session from then on stays, and so does what a
-/// live session has touched before. Must be called within a tokio runtime.
-pub fn run<R>(store: &Store, pins: &Pins, roots: R) -> Run
+/// Waits for a run that is under way. `roots` is asked when this one begins. What is stored or
+/// touched by a session from then on stays, and so does what a live session has touched before.
+/// Must be called within a tokio runtime.
+pub fn run<R, T>(store: &Store, pins: &Pins, roots: R) -> Run
 where
-    R: FnOnce() -> Vec<Cid> + Send + 'static,
+    R: FnOnce() -> T + Send + 'static,
+    T: Into<Roots>,
 {
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let (store, pins) = (store.clone(), pins.clone());
@@ -99,7 +133,7 @@ where
         };
         match begun {
             Ok(collection) => {
-                let work = move || collect(store, pins, roots(), &collection, sender);
+                let work = move || collect(store, pins, roots().into(), &collection, sender);
                 // A panic is logged by the runtime, and ends the stream.
                 let _ = tokio::task::spawn_blocking(work).await;
             }
@@ -123,7 +157,7 @@ async fn begin(store: &Store, pins: &Pins) -> Result<Collection, Error> {
 fn collect(
     store: Store,
     pins: Pins,
-    roots: Vec<Cid>,
+    roots: Roots,
     collection: &Collection,
     events: mpsc::Sender<Event>,
 ) {
@@ -171,18 +205,20 @@ struct Marking<'a> {
 
 impl Marking<'_> {
     /// What is live; `None` when that cannot be known.
-    fn mark(mut self, pins: &Pins, roots: Vec<Cid>) -> Result<Option<Marks>, Error> {
+    fn mark(mut self, pins: &Pins, roots: Roots) -> Result<Option<Marks>, Error> {
         let mut walk = self.store.walk(Marks::default());
         let mut recursive = pins.cids(Mode::Recursive);
         while let Some(cids) = recursive.next().transpose()? {
             walk.roots(&cids)?;
-            if !self.finish(&mut walk, false)? {
+            if !self.finish(&mut walk, Need::All)? {
                 return Ok(None);
             }
         }
-        for root in roots {
-            walk.root(&root)?;
-            if !self.finish(&mut walk, true)? {
+        let kept = roots.kept.iter().map(|root| (root, Need::WhatIsHere));
+        let partial = roots.partial.iter().map(|root| (root, Need::WhatCanBeRead));
+        for (root, need) in kept.chain(partial) {
+            walk.root(root)?;
+            if !self.finish(&mut walk, need)? {
                 return Ok(None);
             }
         }
@@ -196,12 +232,12 @@ impl Marking<'_> {
     }
 
     /// Walks to the end; `false` when nobody listens any more.
-    fn finish(&mut self, walk: &mut Walk<'_>, best_effort: bool) -> Result<bool, Error> {
+    fn finish(&mut self, walk: &mut Walk<'_>, need: Need) -> Result<bool, Error> {
         loop {
             let goes_on = walk.advance()?;
             walk.take_found();
             for problem in walk.take_problems() {
-                if best_effort && matches!(problem, Problem::Missing(_)) {
+                if need.forgives(&problem) {
                     continue;
                 }
                 self.is_whole = false;

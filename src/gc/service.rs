@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::ipld::Cid;
+use super::Roots;
 use crate::pins::Pins;
 use crate::store::{self, Store};
 
@@ -29,27 +29,27 @@ impl Options {
     }
 }
 
-/// The roots that a collection keeps besides the pins.
-type Roots = Arc<dyn Fn() -> Vec<Cid> + Send + Sync>;
+/// Says what a collection keeps besides the pins.
+type AskRoots = Arc<dyn Fn() -> Roots + Send + Sync>;
 
 /// Collects by itself.
 pub struct Service {
     store: Store,
     pins: Pins,
-    roots: Roots,
+    roots: AskRoots,
     options: Options,
 }
 
 impl Service {
     /// A service that keeps what is pinned and what is below the roots that `roots` gives when a
     /// collection begins.
-    pub fn new(
+    pub fn new<T: Into<Roots>>(
         store: Store,
         pins: Pins,
         options: Options,
-        roots: impl Fn() -> Vec<Cid> + Send + Sync + 'static,
+        roots: impl Fn() -> T + Send + Sync + 'static,
     ) -> Self {
-        Self { store, pins, roots: Arc::new(roots), options }
+        Self { store, pins, roots: Arc::new(move || roots().into()), options }
     }
 
     /// Works until `shutdown` resolves; a collection that is under way stops then.

@@ -17,6 +17,7 @@ mod file;
 pub mod files;
 mod first_start;
 pub mod get;
+mod hold;
 pub mod import;
 pub mod keys;
 pub mod list_pins;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Error, Node, Reach, blocking};
+use super::{Error, Node, Reach, blocking, hold};
 use crate::gc;
 use crate::ipld::{Cid, Multihash, codec};
 use crate::store::Verified;
@@ -75,12 +75,11 @@ impl Node {
         })
     }
 
-    /// Removes every block that neither a pin nor the mutable file system keeps, while everything else goes on. Dropping the
-    /// collection ends it.
+    /// Removes every block that neither a pin, nor one that is being fetched, nor the mutable file
+    /// system keeps, while everything else goes on. Dropping the collection ends it.
     #[must_use]
     pub fn collect_garbage(&self) -> Collecting {
-        let mfs = self.mfs().clone();
-        Collecting(gc::run(self.store(), &self.pins(), move || mfs.roots()))
+        Collecting(gc::run(self.store(), &self.pins(), self.collection_roots()))
     }
 
     /// The service that collects garbage by itself, by `Datastore` in the config.
@@ -95,8 +94,14 @@ impl Node {
             watermark_percent: u64::try_from(config.storage_gc_watermark()).unwrap_or_default(),
             period: Duration::from_nanos(nanos),
         };
-        let mfs = self.mfs().clone();
-        Ok(gc::Service::new(self.store().clone(), self.pins(), options, move || mfs.roots()))
+        let roots = self.collection_roots();
+        Ok(gc::Service::new(self.store().clone(), self.pins(), options, roots))
+    }
+
+    /// What a collection keeps beside the pins.
+    fn collection_roots(&self) -> impl Fn() -> gc::Roots + Send + Sync + use<> {
+        let (mfs, db, store) = (self.mfs().clone(), self.db().clone(), self.store().clone());
+        move || gc::Roots { kept: mfs.roots(), partial: hold::unfinished_roots(&db, &store) }
     }
 
     /// Reads and hashes every block. With `drop` corrupt ones are removed, and with a

@@ -141,17 +141,29 @@ mod tests {
         let mut places = Places::default();
         let mut begun = [0_u32; 4];
         fill(&mut places, &Lane::ALL, WHOLE);
-        // One is done at a time, of the lane that has most.
-        for _ in 0..1500 {
-            let used = |lane: &Lane| places.account(*lane).used;
-            let lane = Lane::ALL.into_iter().max_by_key(used).unwrap();
-            places.give(lane, WHOLE);
+        let mut random = 1_u32;
+        for _ in 0..3000 {
+            // One of those under way is done, whichever.
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let used = Lane::ALL.map(|lane| places.account(lane).used);
+            let mut at = (random >> 8) % used.iter().sum::<u32>();
+            let done =
+                Lane::ALL.into_iter().zip(used).find(|(_, used)| match at.checked_sub(*used) {
+                    Some(rest) => {
+                        at = rest;
+                        false
+                    }
+                    None => true,
+                });
+            places.give(done.unwrap().0, WHOLE);
             let next = places.next(Lane::ALL.map(|lane| (lane, WHOLE))).unwrap();
             places.take(next, WHOLE);
             begun[usize::from(next.number())] += 1;
         }
-        // What competes has what it should; nobody starves.
-        assert!(begun[0] >= begun[1] && begun[1] >= begun[2] && begun[3] > 0, "{begun:?}");
+        let [interactive, fresh, bulk, stalled] = begun.map(f64::from);
+        let is_near = |ratio: f64, expected: f64| (ratio / expected - 1.0).abs() < 0.1;
+        assert!(is_near(interactive / fresh, 2.0), "{begun:?}");
+        assert!(is_near(fresh / bulk, 2.0) && is_near(bulk / stalled, 2.0), "{begun:?}");
     }
 
     #[test]

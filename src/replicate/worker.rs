@@ -653,3 +653,6 @@ fn failed(row: Row, failure: &Failure, now_ms: u64) -> Row {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

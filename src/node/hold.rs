@@ -1,0 +1,253 @@
+//! How this node comes to hold what the group has pinned: fetching, and room on the disk.
+//!
+//! What [`crate::replicate`] asks of a node. Owns nothing: blocks that came before a fetch was given
+//! up stay, and [`unfinished_roots`] keeps them from the collector.
+
+use std::sync::Arc;
+
+use super::{Error, Node, Reach};
+use crate::db::Db;
+use crate::exchange;
+use crate::ipld::{Cid, links};
+use crate::net::{Multiaddr, Network, PeerId, split_peer};
+use crate::pins::Mode;
+use crate::replicate::{self, Content, Failure, Task};
+use crate::store::{self, Session, Store};
+
+/// Of a volume, replicated pins leave a twentieth free, or so many bytes when that is less.
+const KEPT_FREE_BYTES: u64 = 10 << 30;
+const KEPT_FREE_SHARE: u64 = 20;
+/// Unfinished pins read at a time.
+const PAGE_ROWS: usize = 1024;
+
+/// The content of this node.
+#[derive(Debug, Clone)]
+pub(super) struct Held(Node);
+
+impl Held {
+    pub(super) fn new(node: Node) -> Self {
+        Self(node)
+    }
+
+    async fn fetch(&self, task: &Task) -> Result<Arc<Session>, Error> {
+        let node = &self.0;
+        let session = Arc::new(node.store().session());
+        let exchange = node.exchange().session_keeping(Reach::Network, Arc::clone(&session));
+        // What is here may be on its way out: it is looked for again until it is kept.
+        let root = loop {
+            let root = exchange.get(&task.cid).await?;
+            if session.touch(task.cid.hash())? {
+                break root;
+            }
+        };
+        // A block that is no block of its codec cannot be pinned, not even alone.
+        let below = links(task.cid.codec(), &root)?;
+        if task.mode == Mode::Recursive && !below.is_empty() {
+            node.protect_dag(&task.cid, &session, Some(&task.progress)).await?;
+        } else {
+            task.progress.count(root.len() as u64);
+        }
+        // A block that an unfinished put brought must be durable before its pin.
+        session.flush().await?;
+        Ok(session)
+    }
+}
+
+impl Content for Held {
+    type Guard = Arc<Session>;
+
+    async fn hold(&self, task: Task) -> Result<Self::Guard, Failure> {
+        let fetched = tokio::select! {
+            fetched = self.fetch(&task) => fetched,
+            never = come_near(self.0.network(), &task) => match never {},
+        };
+        fetched.map_err(failure)
+    }
+
+    fn room_bytes(&self) -> Option<u64> {
+        let repo = self.0.repo();
+        let on_volume = volume_room(repo.path());
+        let storage_max = repo.config().storage_max().ok();
+        let used = self.0.store().stats().ok().map(|stats| stats.bytes_on_disk);
+        let in_limit = storage_max.zip(used).map(|(most, used)| most.saturating_sub(used));
+        [on_volume, in_limit].into_iter().flatten().min()
+    }
+
+    fn pinned(&self, cid: &Cid) {
+        self.0.announce_root(cid);
+    }
+}
+
+/// Connects to those who may have it: connected peers are asked for blocks. Goes on for ever.
+async fn come_near(network: Option<&Network>, task: &Task) -> std::convert::Infallible {
+    if let Some(network) = network {
+        let peers = task.peers.iter().filter_map(|peer| PeerId::from_bytes(peer).ok());
+        let known = peers.map(|peer| (peer, Vec::new()));
+        let origins = task.origins.iter().filter_map(|origin| {
+            let address = Multiaddr::try_from(origin.clone()).ok()?;
+            let (address, peer) = split_peer(address).ok()?;
+            Some((peer, vec![address]))
+        });
+        let dials = known.chain(origins).filter(|(peer, _)| *peer != network.peer_id());
+        let dials = dials.map(|(peer, addresses)| async move {
+            if let Err(error) = network.connect(peer, addresses).await {
+                tracing::debug!(%peer, cid = %task.cid, %error, "who may have it is not there");
+            }
+        });
+        futures_util::future::join_all(dials).await;
+    }
+    std::future::pending().await
+}
+
+fn failure(error: Error) -> Failure {
+    let is_full = matches!(
+        error,
+        Error::Store(store::Error::Full)
+            | Error::Exchange(exchange::Error::Store(store::Error::Full))
+    );
+    if is_full { Failure::DiskFull } else { Failure::Failed(error.to_string()) }
+}
+
+/// Bytes that may be filled of the volume that a path is on; `None` when the system does not say.
+/// A twentieth of it stays free for other things, but no more than 10 GiB.
+fn volume_room(path: &std::path::Path) -> Option<u64> {
+    let volume = rustix::fs::statvfs(path).ok()?;
+    let total = volume.f_blocks.saturating_mul(volume.f_frsize);
+    let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+    Some(free.saturating_sub((total / KEPT_FREE_SHARE).min(KEPT_FREE_BYTES)))
+}
+
+/// The roots of pins that are being fetched, or will be again: what is here of them is not garbage.
+///
+/// When they cannot be read there are none, which costs fetching again and nothing else.
+pub(super) fn unfinished_roots(db: &Db, store: &Store) -> Vec<Cid> {
+    let mut roots = Vec::new();
+    let mut after = None;
+    loop {
+        let page = db.read(|c| replicate::unfinished(c, after.as_ref(), PAGE_ROWS));
+        let page = page.unwrap_or_else(|error| {
+            tracing::error!(%error, "unfinished pins are not kept from the collector");
+            Vec::new()
+        });
+        let Some((last, _)) = page.last() else { return roots };
+        after = Some(*last);
+        let cids = page.into_iter().map(|(_, cid)| cid);
+        // Most have not been begun.
+        roots.extend(cids.filter(|cid| store.has(cid.hash()).unwrap_or(true)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    use crate::config::Config;
+    use crate::ipld::{Block, PbLink, PbNode, codec, hash};
+    use crate::node::start;
+    use crate::replicate::Progress;
+    use crate::repo::{self, Identity, Repo};
+
+    /// A node on loopback, in the network of `key`.
+    async fn start_node(key: Option<&str>) -> (start::Running, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity::generate("ed25519", None).unwrap();
+        let private_key = identity.private_key_text();
+        let config = Config::fresh(&identity.peer_id().to_string(), &private_key).unwrap();
+        let config = config.with_profile("test").unwrap();
+        repo::init(dir.path(), &config).unwrap();
+        if let Some(key) = key {
+            repo::write_swarm_key(dir.path(), key).unwrap();
+        }
+        let repo = Repo::open(dir.path(), None).unwrap();
+        let options = start::Options { is_daemon: true, ..start::Options::default() };
+        (start::start(repo, options).await.unwrap(), dir)
+    }
+
+    async fn end(running: start::Running) {
+        running.node().shutdown();
+        running.wait(Some(Duration::from_secs(10))).await.unwrap();
+    }
+
+    /// Stores a node over two leaves; returns all three, the root last.
+    async fn put_dag(node: &Node) -> Vec<Block> {
+        let leaf = |text: &'static str| {
+            let hash = hash::digest(hash::SHA2_256, text.as_bytes(), None).unwrap();
+            Block { cid: Cid::new_v1(codec::RAW, hash), data: text.into() }
+        };
+        let mut blocks = vec![leaf("one"), leaf("two")];
+        let links = blocks.iter().map(|block| PbLink::new(block.cid.clone(), "x", 1)).collect();
+        let data = PbNode { data: None, links }.encode();
+        let hash = hash::digest(hash::SHA2_256, &data, None).unwrap();
+        blocks.push(Block { cid: Cid::new_v0(hash).unwrap(), data: data.into() });
+        let session = node.store().session();
+        session.put_many(blocks.clone()).await.unwrap();
+        session.flush().await.unwrap();
+        blocks
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn content_is_fetched_from_where_it_was_first() {
+        let (giver, giver_dir) = start_node(None).await;
+        let key = std::fs::read_to_string(giver_dir.path().join("swarm.key")).unwrap();
+        let (taker, _taker_dir) = start_node(Some(&key)).await;
+        let blocks = put_dag(giver.node()).await;
+        let root = &blocks[2].cid;
+        let network = giver.node().network().unwrap();
+        let address = network.listening()[0].clone();
+        let origin = address.with_p2p(network.peer_id()).unwrap();
+        let task = |cid: &Cid, mode| Task {
+            cid: cid.clone(),
+            mode,
+            peers: vec![network.peer_id().to_bytes()],
+            origins: vec![origin.to_vec()],
+            progress: Progress::default(),
+        };
+        let (held, store) = (Held::new(taker.node().clone()), taker.node().store().clone());
+        let direct = task(root, Mode::Direct);
+        drop(held.hold(direct.clone()).await.unwrap());
+        assert_eq!(
+            (direct.progress.nodes(), direct.progress.bytes()),
+            (1, blocks[2].data.len() as u64)
+        );
+        assert!(!store.has(blocks[0].cid.hash()).unwrap());
+        let whole = task(root, Mode::Recursive);
+        let guard = held.hold(whole.clone()).await.unwrap();
+        assert_eq!(whole.progress.nodes(), 3);
+        let mut collecting = taker.node().collect_garbage();
+        while let Some(removed) = collecting.next().await {
+            removed.unwrap();
+        }
+        assert!(blocks.iter().all(|block| store.has(block.cid.hash()).unwrap()));
+        drop(guard);
+        // Only what is whole can be pinned, and only what is a node of its codec.
+        let data = b"no node";
+        let hash = hash::digest(hash::SHA2_256, data, None).unwrap();
+        let broken = Block { cid: Cid::new_v0(hash).unwrap(), data: data[..].into() };
+        let session = giver.node().store().session();
+        session.put(broken.clone()).await.unwrap();
+        session.flush().await.unwrap();
+        let failed = held.hold(task(&broken.cid, Mode::Recursive)).await.unwrap_err();
+        assert!(matches!(failed, Failure::Failed(_)), "{failed}");
+        end(taker).await;
+        end(giver).await;
+    }
+
+    #[test]
+    fn a_volume_has_room_but_not_all_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = rustix::fs::statvfs(dir.path()).unwrap();
+        let room = volume_room(dir.path()).unwrap();
+        assert!(room < volume.f_blocks * volume.f_frsize);
+        assert_eq!(volume_room(&dir.path().join("absent")), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let full = exchange::Error::Store(store::Error::Full);
+        assert_eq!(failure(full.into()), Failure::DiskFull);
+        assert_eq!(failure(Error::Store(store::Error::Full)), Failure::DiskFull);
+        assert_eq!(failure(Error::failed("no")), Failure::Failed("no".to_owned()));
+    }
+}
