@@ -20,15 +20,17 @@ const KEPT_FREE_SHARE: u64 = 20;
 /// Unfinished pins read at a time.
 const PAGE_ROWS: usize = 1024;
 
+/// The task that fetches what the group has pinned.
+pub(super) fn service(node: &Node) -> replicate::Service<Held> {
+    let (db, queue) = (node.db().clone(), node.replication().clone());
+    replicate::Service::new(db, Held(node.clone()), queue, replicate::Options::default())
+}
+
 /// The content of this node.
 #[derive(Debug, Clone)]
 pub(super) struct Held(Node);
 
 impl Held {
-    pub(super) fn new(node: Node) -> Self {
-        Self(node)
-    }
-
     async fn fetch(&self, task: &Task) -> Result<Arc<Session>, Error> {
         let node = &self.0;
         let session = Arc::new(node.store().session());
@@ -204,7 +206,7 @@ mod tests {
             origins: vec![origin.to_vec()],
             progress: Progress::default(),
         };
-        let (held, store) = (Held::new(taker.node().clone()), taker.node().store().clone());
+        let (held, store) = (Held(taker.node().clone()), taker.node().store().clone());
         let direct = task(root, Mode::Direct);
         drop(held.hold(direct.clone()).await.unwrap());
         assert_eq!(

@@ -72,6 +72,7 @@ use crate::http_client;
 use crate::mfs::Mfs;
 use crate::net::Network;
 use crate::pins::Pins;
+use crate::replicate;
 use crate::repo::{Identity, Repo};
 use crate::store::Store;
 
@@ -92,6 +93,8 @@ pub struct Parts {
     pub exchange: Exchange,
     /// What changes pins.
     pub pinset: pinset::Pinset,
+    /// What fetches the content of the group's pins.
+    pub replication: replicate::Queue,
     /// What is known of names beside their records.
     pub names: names::State,
     /// What announces the blocks; none on a node that announces none.
@@ -211,6 +214,11 @@ impl Node {
 
     pub(crate) fn exchange(&self) -> &Exchange {
         &self.0.exchange
+    }
+
+    /// What fetches the content of the group's pins; to be woken when they changed.
+    pub(crate) fn replication(&self) -> &replicate::Queue {
+        &self.0.replication
     }
 
     pub(crate) fn mfs(&self) -> &Mfs {

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Membership, Node, Parts, bitswap, files, first_start, members, names, network, pinset,
-    provider, pubsub, records, republish, version,
+    Error, Membership, Node, Parts, bitswap, files, first_start, hold, members, names, network,
+    pinset, provider, pubsub, records, republish, version,
 };
 use crate::db::Db;
 use crate::http_client;
@@ -145,6 +145,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         identity,
         exchange,
         pinset,
+        replication: replicate::Queue::default(),
         has_pubsub,
         db,
         names: names::State::new(ipns_pubsub),
@@ -200,6 +201,11 @@ fn spawn_services(
         tasks.spawn(async move { ("pinset", service.run(stop).await) });
     }
     let Some(network) = node.network().cloned() else { return Ok(()) };
+    let (service, stop) = (hold::service(node), node.clone());
+    tasks.spawn(async move {
+        service.run(stop.stopped()).await;
+        ("replication", Ok(()))
+    });
     let provider =
         provider_queue.and_then(|queue| provider::Service::new(node.clone(), network, queue));
     if let Some(service) = provider {
