@@ -108,6 +108,16 @@ pub fn value(c: &Connection, name: &str) -> Result<Option<Vec<u8>>, Error> {
     Ok(statement.query_row([name], |row| row.get(0)).optional()?)
 }
 
+/// The record of a key, on the connection of the caller.
+///
+/// # Errors
+/// When the database fails, or the record is damaged.
+pub fn record_of(c: &Connection, key: &Key) -> Result<Option<Record>, Error> {
+    let mut statement = c.prepare_cached("SELECT record FROM sync_record WHERE key = ?1")?;
+    let bytes: Option<Vec<u8>> = statement.query_row([key.0], |row| row.get(0)).optional()?;
+    bytes.map(|bytes| record(&bytes)).transpose()
+}
+
 const SIGN: u64 = 1 << 63;
 
 fn to_sql(time: u64) -> i64 {
@@ -134,10 +144,7 @@ impl Store for Tables<'_> {
     type Error = Error;
 
     fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        let mut statement =
-            self.0.prepare_cached("SELECT record FROM sync_record WHERE key = ?1")?;
-        let bytes: Option<Vec<u8>> = statement.query_row([key.0], |row| row.get(0)).optional()?;
-        bytes.map(|bytes| record(&bytes)).transpose()
+        record_of(self.0, key)
     }
 
     fn find(&self, rid: &Rid) -> Result<Option<Record>, Error> {

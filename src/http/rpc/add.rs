@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::body::UNEXPECTED_EOF;
 use super::files::{self, EntryKind, Files};
 use super::value::{Int, Omit};
-use super::{CidEncoder, Error, Reply, Request, Value};
+use super::{CidEncoder, Error, Reply, Request, Value, group_options};
 use crate::node;
 use crate::node::add::{Entry, Event, Kind, Options, Source};
 use crate::unixfs::data::Mtime;
@@ -25,7 +25,9 @@ const ZERO_TIME_SECONDS: i64 = -62_135_596_800;
 
 /// `add`
 pub(super) async fn add(request: Request) -> Result<Reply, Error> {
-    let options = options(&request).with_config(&request.node.repo().config());
+    let mut options = options(&request).with_config(&request.node.repo().config());
+    options.group = group_options::pin_options(&request.options)?;
+    options.wait = group_options::wait(&request.options);
     options.check()?;
     let encoder = request.cid_encoder()?;
     options.check_mtime()?;
@@ -64,6 +66,7 @@ fn options(request: &Request) -> Options {
         progress: given.bool("progress"),
         silent: given.bool("silent"),
         empty_dirs: given.bool("empty-dirs"),
+        ..Options::default()
     }
 }
 

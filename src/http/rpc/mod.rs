@@ -66,6 +66,7 @@ pub mod files;
 mod filestore;
 mod get;
 mod go_any;
+mod group_options;
 pub(super) mod guard;
 mod id;
 mod json_diff;

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::call::{CidEncoder, Deadline};
 use super::value::{Int, Omit, write_json};
-use super::{Error, Reply, Request, Value};
+use super::{Error, Reply, Request, Value, group_options};
 use crate::ipld::Cid;
 use crate::node::list_pins::{Filter, PinsByText, TextOf};
 use crate::node::pin::{self, Kind, Kinds, Listed, Progress};
@@ -64,9 +64,10 @@ pub(super) async fn add(mut request: Request) -> Result<Reply, Error> {
     let recursive = request.options.bool("recursive");
     let reach = request.reach();
     let shows_progress = request.options.bool("progress");
+    let options = group_options::pin_options(&request.options)?;
+    let wait = group_options::wait(&request.options);
     let Request { node, deadline, .. } = request;
-    let options = PinOptions::default();
-    let add = Add { node, deadline, reach, paths, encoder, recursive, name, options };
+    let add = Add { node, deadline, reach, paths, encoder, recursive, name, options, wait };
     if !shows_progress {
         let pins = Omit(add.run(None, "pin: ").await?);
         return Ok(Reply::one(Added { pins, recursive, ..Added::default() }));
@@ -99,11 +100,14 @@ struct Add {
     recursive: bool,
     name: String,
     options: PinOptions,
+    /// Members that are to hold it before the call ends.
+    wait: u64,
 }
 
 impl Add {
     async fn run(&self, progress: Option<&Progress>, deadline: &str) -> Result<Vec<String>, Error> {
         let mut pins = Vec::with_capacity(self.paths.len());
+        let mut cids = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
             self.deadline.set("");
             let cid = self.node.resolve_text(path).await?.cid;
@@ -114,7 +118,10 @@ impl Add {
             let added = self.node.add_pin(pin, self.reach, progress).await;
             added.map_err(|error| Error::new(format!("pin: {error}")))?;
             pins.push(self.encoder.encode(&cid));
+            cids.push(cid);
         }
+        self.deadline.set("wait: ");
+        self.node.wait_held(&cids, self.wait).await?;
         Ok(pins)
     }
 }

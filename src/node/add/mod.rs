@@ -104,7 +104,8 @@ impl Node {
             // What came before a failure was added all the same.
             let committed = adder.writer.commit().await;
             let linked = adder.flush_links().await;
-            done.and(committed).and(linked)
+            done.and(committed).and(linked)?;
+            adder.node.wait_held(adder.writer.pinned(), adder.options.wait).await
         })
     }
 }

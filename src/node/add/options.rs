@@ -1,6 +1,7 @@
 //! The options of `add`, merged with the configuration.
 
 use crate::config::{Config, Import};
+use crate::node::pinset::PinOptions;
 use crate::node::{Error, Node};
 use crate::unixfs::dir::{FANOUT_DEFAULT, SHARD_THRESHOLD_DEFAULT, SizeEstimation};
 use crate::unixfs::settings::{Requested, Settings};
@@ -33,6 +34,10 @@ pub struct Options {
     pub silent: bool,
     /// Keep empty directories.
     pub empty_dirs: bool,
+    /// What the group is told of the pins.
+    pub group: PinOptions,
+    /// Members that are to hold the pins before the end; 0 and 1: this node alone.
+    pub wait: u64,
 }
 
 impl Options {

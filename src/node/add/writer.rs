@@ -6,7 +6,8 @@
 use super::{Error, Options};
 use crate::ipld::{Block, Cid};
 use crate::node::Node;
-use crate::node::pinset::{Change, Pinset};
+use crate::node::pinset::{Change, PinOptions, Pinset};
+use crate::pins::Mode;
 use crate::store::Session;
 
 /// Bytes of blocks that go to the store together.
@@ -22,6 +23,10 @@ pub(super) struct Writer {
     pinset: Pinset,
     /// The name under which to pin, when to pin.
     pin_name: Option<String>,
+    /// What else the group is told of them.
+    group: PinOptions,
+    /// What was pinned, for who waits until others hold it.
+    pinned: Option<Vec<Cid>>,
     waiting: Vec<Block>,
     waiting_bytes: usize,
     roots: Vec<Cid>,
@@ -36,6 +41,8 @@ impl Writer {
             session: stored.then(|| node.store().session()),
             pinset: node.pinset().clone(),
             pin_name: (stored && options.pin).then(|| options.pin_name.clone().unwrap_or_default()),
+            group: options.group.clone(),
+            pinned: (options.wait > 1).then(Vec::new),
             waiting: Vec::new(),
             waiting_bytes: 0,
             roots: Vec::new(),
@@ -83,6 +90,11 @@ impl Writer {
         !self.roots.is_empty()
     }
 
+    /// What was pinned, when somebody waits until others hold it.
+    pub(super) fn pinned(&self) -> &[Cid] {
+        self.pinned.as_deref().unwrap_or_default()
+    }
+
     /// Makes everything durable, blocks before the pins that speak of them.
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
         let roots = std::mem::take(&mut self.roots);
@@ -96,7 +108,13 @@ impl Writer {
             session.flush().await?;
         }
         let Some(name) = &self.pin_name else { return Ok(()) };
-        let pins = roots.into_iter().map(|root| Change::recursive(root, name.clone()));
+        if let Some(pinned) = &mut self.pinned {
+            pinned.extend(roots.iter().cloned());
+        }
+        let pins = roots.into_iter().map(|cid| {
+            let (name, options) = (name.clone(), self.group.clone());
+            Change::Add { cid, mode: Mode::Recursive, name, options }
+        });
         self.pinset.change(pins.collect()).await
     }
 }

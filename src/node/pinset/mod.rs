@@ -10,6 +10,7 @@
 mod changes;
 mod follow;
 mod generation;
+pub mod held;
 mod ledger;
 mod options;
 mod service;

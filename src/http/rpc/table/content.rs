@@ -49,6 +49,10 @@ pub(super) const COMMANDS: &[Command] = &[
             flag(&["fast-provide-root"]),
             flag(&["fast-provide-dag"]),
             flag(&["fast-provide-wait"]),
+            uint(&["wait"]).ours(),
+            int64(&["replication-min"]).ours(),
+            int64(&["replication-max"]).ours(),
+            string(&["expire-in"]).ours(),
         ])
         .run(|request| Box::pin(add::add(request))),
     group("block"),

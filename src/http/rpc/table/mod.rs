@@ -83,6 +83,8 @@ pub struct OptionDef {
     pub kind: Kind,
     /// What it is when absent.
     pub default: Default,
+    /// Whether Kubo does not have it: `commands` does not name it.
+    pub is_ours: bool,
 }
 
 impl OptionDef {
@@ -95,7 +97,13 @@ impl OptionDef {
     }
 
     const fn new(names: &'static [&'static str], kind: Kind) -> Self {
-        Self { names, kind, default: Default::None }
+        Self { names, kind, default: Default::None, is_ours: false }
+    }
+
+    /// The same option, which Kubo does not have.
+    const fn ours(mut self) -> Self {
+        self.is_ours = true;
+        self
     }
 
     /// The same option with a default.

@@ -4,7 +4,7 @@
 
 use super::super::{pin, pin_remote};
 use super::{Class, Command, Default};
-use super::{flag, group, later, string, strings, text};
+use super::{flag, group, int64, later, string, strings, text, uint};
 
 /// The rows, parents before their children.
 pub(super) const COMMANDS: &[Command] = &[
@@ -18,6 +18,10 @@ pub(super) const COMMANDS: &[Command] = &[
             flag(&["fast-provide-root"]),
             flag(&["fast-provide-dag"]),
             flag(&["fast-provide-wait"]),
+            uint(&["wait"]).ours(),
+            int64(&["replication-min"]).ours(),
+            int64(&["replication-max"]).ours(),
+            string(&["expire-in"]).ours(),
         ])
         .run(|request| Box::pin(pin::add(request))),
     later("pin/ls", Class::One)
