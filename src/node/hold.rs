@@ -26,6 +26,11 @@ pub(super) fn service(node: &Node) -> replicate::Service<Held> {
     replicate::Service::new(db, Held(node.clone()), queue, replicate::Options::default())
 }
 
+/// Bytes that may still be fetched; `None` when that is not known.
+pub(super) fn room_bytes(node: &Node) -> Option<u64> {
+    Held(node.clone()).room_bytes()
+}
+
 /// The content of this node.
 #[derive(Debug, Clone)]
 pub(super) struct Held(Node);

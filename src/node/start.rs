@@ -107,9 +107,12 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         false => Some(Membership::of(&repo, options.public)?),
     };
     let (exchange, bitswap) = bitswap::start(store, membership.is_some(), &mut tasks, &shutdown);
+    let replication = replicate::Queue::default();
     let ledger = match swarm_key(&repo, membership.as_ref(), &options)? {
         Some(key) if options.is_daemon => {
-            Some(pinset::Ledger::new(db.clone(), &repo, &identity, &key, options.intervals())?)
+            let own = pinset::Basis { repo: &repo, identity: &identity, key: &key };
+            let queue = replication.clone();
+            Some(pinset::Ledger::new(db.clone(), own, queue, options.intervals())?)
         }
         _ => None,
     };
@@ -145,7 +148,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         identity,
         exchange,
         pinset,
-        replication: replicate::Queue::default(),
+        replication,
         has_pubsub,
         db,
         names: names::State::new(ipns_pubsub),
@@ -162,6 +165,19 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     });
     spawn_services(&node, &mut tasks, provider.map(|(_, queue)| queue))?;
     Ok(Running { node, tasks })
+}
+
+/// Starts what keeps the pins of the group.
+fn spawn_pinset(node: &Node, ledger: pinset::Ledger, tasks: &mut network::Tasks) {
+    let stop = || node.0.shutdown.clone();
+    let holdings = ledger.queue().changes();
+    if let Some(network) = node.network().cloned() {
+        let (db, stop) = (node.db().clone(), stop());
+        let serving = pinset::held::serve(db, network, holdings, stop);
+        tasks.spawn(async move { ("holdings", serving.await) });
+    }
+    let (service, stop) = (pinset::Service::new(node.clone(), ledger), stop());
+    tasks.spawn(async move { ("pinset", service.run(stop).await) });
 }
 
 /// Opens what is on disk.
@@ -196,9 +212,7 @@ fn spawn_services(
         });
     }
     if let Some(ledger) = node.pinset().ledger().cloned() {
-        let service = pinset::Service::new(ledger, node.network().cloned());
-        let stop = node.0.shutdown.clone();
-        tasks.spawn(async move { ("pinset", service.run(stop).await) });
+        spawn_pinset(node, ledger, tasks);
     }
     let Some(network) = node.network().cloned() else { return Ok(()) };
     let (service, stop) = (hold::service(node), node.clone());

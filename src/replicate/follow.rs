@@ -81,6 +81,21 @@ pub fn follow(
     }
 }
 
+/// Notes a pin that this node's user has made: it is whole here, in the versions and modes that the
+/// user chose.
+///
+/// # Errors
+/// When the database fails.
+pub fn note_own(tx: &Transaction<'_>, subject: &Subject<'_>) -> Result<(), Error> {
+    let Some((record, live)) = subject.record.and_then(|record| Some((record, record.live()?)))
+    else {
+        return Ok(());
+    };
+    let end = End { ends_ms: live.expire_ms, keep_ms: live.hold_until_ms };
+    row::set_end(tx, subject.key, record.cid(), end)?;
+    row::delete(tx, subject.key)
+}
+
 /// Whether the time of a pin has passed.
 fn is_over(live: &Live, now_ms: u64) -> bool {
     live.expire_ms.is_some_and(|end_ms| end_ms <= now_ms)

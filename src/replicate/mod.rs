@@ -18,7 +18,7 @@ mod queue;
 mod row;
 mod worker;
 
-pub use follow::{Subject, follow, hand_off, next_end, release, remove_ended};
+pub use follow::{Subject, follow, hand_off, next_end, note_own, release, remove_ended};
 pub use lane::Lane;
 pub use place::{Holder, Holders, Roster, holders};
 pub use queue::{Progress, Queue};

@@ -38,6 +38,9 @@ use merge::Breaker;
 use random::Random;
 pub(super) use rules::{Mutant, Rules};
 
+/// The share of a member that says nothing else.
+pub const WEIGHT: u32 = 1;
+
 /// The time, as the service reads it at each event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -227,6 +230,7 @@ pub struct Core<K> {
     random: Random,
     boot_nonce: u64,
     status: Status,
+    weight: u32,
     authoring: Authoring,
     /// None of our own records can be missing here: only then may we say how far we have come.
     is_whole: bool,
@@ -304,6 +308,7 @@ impl<K: Sign> Core<K> {
             rules,
             boot_nonce,
             status: Status::default(),
+            weight: WEIGHT,
             authoring: Authoring::Ready,
             is_whole: true,
             has_met: false,
@@ -436,6 +441,11 @@ impl<K: Sign> Core<K> {
     /// What the next hellos say of the content that this node holds.
     pub fn set_status(&mut self, status: Status) {
         self.status = status;
+    }
+
+    /// What the next hellos say of this node's share of the content against others'; 0: nothing new.
+    pub fn set_weight(&mut self, weight: u32) {
+        self.weight = weight;
     }
 
     /// What the next hellos say of where this node is: binary multiaddrs.

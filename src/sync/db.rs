@@ -112,10 +112,29 @@ pub fn value(c: &Connection, name: &str) -> Result<Option<Vec<u8>>, Error> {
 ///
 /// # Errors
 /// When the database fails, or the record is damaged.
-pub fn record_of(c: &Connection, key: &Key) -> Result<Option<Record>, Error> {
+pub fn get(c: &Connection, key: &Key) -> Result<Option<Record>, Error> {
     let mut statement = c.prepare_cached("SELECT record FROM sync_record WHERE key = ?1")?;
     let bytes: Option<Vec<u8>> = statement.query_row([key.0], |row| row.get(0)).optional()?;
     bytes.map(|bytes| record(&bytes)).transpose()
+}
+
+/// At most `limit` live records after a key, in the order of keys, on the connection of the caller.
+///
+/// # Errors
+/// When the database fails, or a record is damaged.
+pub fn live_page(c: &Connection, after: Option<&Key>, limit: usize) -> Result<Vec<Record>, Error> {
+    let mut statement = c.prepare_cached(
+        "SELECT record FROM sync_leaf JOIN sync_record USING (key)
+         WHERE kind = ?1 AND key > ?2 ORDER BY key LIMIT ?3",
+    )?;
+    let after: &[u8] = after.map_or(&[], |key| &key.0);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![Kind::Live.number(), after, limit])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(record(row.get_ref(0)?.as_blob().unwrap_or_default())?);
+    }
+    Ok(records)
 }
 
 const SIGN: u64 = 1 << 63;
@@ -144,7 +163,7 @@ impl Store for Tables<'_> {
     type Error = Error;
 
     fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        record_of(self.0, key)
+        get(self.0, key)
     }
 
     fn find(&self, rid: &Rid) -> Result<Option<Record>, Error> {

@@ -42,7 +42,11 @@ fn tree(path: Option<&str>, name: &'static str, options: &'static [OptionDef]) -
         subcommands: below
             .map(|command| tree(Some(command.path), command.name(), command.options))
             .collect(),
-        options: options.iter().filter(|option| !option.is_ours).map(|option| Names { names: option.names }).collect(),
+        options: options
+            .iter()
+            .filter(|option| !option.is_ours)
+            .map(|option| Names { names: option.names })
+            .collect(),
         with_options: false,
     }
 }

@@ -1,24 +1,23 @@
 //! What this node does when the group's pins change.
 
-use super::changes::spellings;
 use crate::db::Transaction;
 use crate::node::Error;
-use crate::pins;
-use crate::sync::core::Change;
-use crate::sync::{Kind, Record};
+use crate::replicate::{self, Roster, Subject};
+use crate::sync::core::{Cause, Change};
 
-/// Makes the local pins follow a change, in its transaction.
-pub(super) fn follow(tx: &Transaction<'_>, change: &Change) -> Result<(), Error> {
-    let is_live = change.after.as_ref().is_some_and(|record| record.kind() == Kind::Live);
-    let record = change.after.as_ref().or(change.before.as_ref());
-    let Some(cid) = record.map(Record::cid) else { return Ok(()) };
-    if !is_live {
-        for spelling in spellings(cid) {
-            match pins::remove(tx, &spelling, true) {
-                Ok(()) | Err(pins::Error::NotPinned) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+/// Makes the local pins and the queue follow a change, in its transaction. `now_ms` is the time in
+/// Unix milliseconds.
+pub(super) fn follow(
+    tx: &Transaction<'_>,
+    change: &Change,
+    roster: &Roster,
+    now_ms: u64,
+) -> Result<(), Error> {
+    let Some(subject) = Subject::of(change) else { return Ok(()) };
+    let is_live = subject.record.is_some_and(|record| record.live().is_some());
+    match change.cause {
+        Cause::Local if is_live => replicate::note_own(tx, &subject)?,
+        _ => replicate::follow(tx, &subject, roster, now_ms)?,
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ fn state(c: &Connection, key: &Key) -> Result<Held, Error> {
     if let Some(row) = replicate::row(c, key)? {
         return Ok(Held { state: row.state.name().to_owned(), error: row.error });
     }
-    let Some(record) = tables::record_of(c, key)? else { return Ok(held("unpinned")) };
+    let Some(record) = tables::get(c, key)? else { return Ok(held("unpinned")) };
     if is_pinned_here(c, record.cid())? {
         return Ok(held(PINNED));
     }
@@ -124,11 +124,7 @@ pub(in crate::node) async fn serve(
     }
 }
 
-async fn answer(
-    db: &Db,
-    mut holdings: watch::Receiver<u64>,
-    mut stream: Stream,
-) -> io::Result<()> {
+async fn answer(db: &Db, mut holdings: watch::Receiver<u64>, mut stream: Stream) -> io::Result<()> {
     let question: Question = read_line(&mut stream).await?;
     let keys: Option<Vec<Key>> = question.keys.iter().map(|text| parse_key(text)).collect();
     let keys = keys.filter(|keys| keys.len() <= KEYS_MAX);
@@ -281,4 +277,3 @@ impl From<replicate::Error> for Error {
         }
     }
 }
-

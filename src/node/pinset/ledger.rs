@@ -4,20 +4,21 @@
 //! and lives in memory only as far as its tables are committed: after a write that failed it is
 //! dropped, and opened again by the next one. What it wants done is handed on after the commit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::changes;
 use super::generation::Generation;
+use super::{changes, follow};
 use crate::db::{Connection, Db, Transaction};
 use crate::ipld::Cid;
 use crate::net::{PeerId, SwarmKey};
 use crate::node::Error;
+use crate::replicate::{self, Counts, Queue, Roster, Subject};
 use crate::repo::{Identity, Repo};
-use crate::sync::core::{Action, Config, Core, Event, NotReady, Now, Op, Options, Start};
+use crate::sync::core::{Action, Config, Core, Event, NotReady, Now, Op, Options, Start, WEIGHT};
 use crate::sync::db::Tables;
 use crate::sync::hash::{Hash, Key};
 use crate::sync::keys::Sign as _;
@@ -32,6 +33,17 @@ const GENERATION: &str = "service/generation";
 /// The author key of a node whose identity is no Ed25519 key.
 const AUTHOR_FILE: &str = "pinset-author";
 
+/// Who this node is, and in which group.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::node) struct Basis<'a> {
+    /// Where its author key is, when that is one of its own.
+    pub(in crate::node) repo: &'a Repo,
+    /// Its key pair.
+    pub(in crate::node) identity: &'a Identity,
+    /// The key of the group.
+    pub(in crate::node) key: &'a SwarmKey,
+}
+
 /// What is said how often, where it is not the default.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::node) struct Intervals {
@@ -39,6 +51,25 @@ pub(in crate::node) struct Intervals {
     pub(in crate::node) hello_ms: Option<u64>,
     /// Between two announcements when nothing changes, in milliseconds, at most.
     pub(in crate::node) update_ms: Option<u64>,
+}
+
+/// What this node tells others of itself.
+#[derive(Debug, Clone, Default)]
+pub(in crate::node) struct Own {
+    /// Where it is: binary multiaddrs.
+    pub(in crate::node) addresses: Vec<Vec<u8>>,
+    /// What it holds.
+    pub(in crate::node) status: Status,
+    /// Whether it takes nothing new.
+    pub(in crate::node) is_full: bool,
+}
+
+impl Own {
+    fn tell(&self, core: &mut Core<Signer>) {
+        core.set_addresses(self.addresses.clone());
+        core.set_status(self.status);
+        core.set_weight(if self.is_full { 0 } else { WEIGHT });
+    }
 }
 
 /// What can be seen of the core at any time.
@@ -66,6 +97,7 @@ struct Inner {
     author: Author,
     config: Config,
     generation: Generation,
+    queue: Queue,
     started: Instant,
     started_wall_ms: u64,
     /// Held within a write, for milliseconds; by others for moments.
@@ -81,8 +113,10 @@ struct State {
     is_ahead: bool,
     /// The database is the one that was written last, or a member was heard since.
     is_trusted: bool,
-    addresses: Vec<Vec<u8>>,
-    status: Status,
+    own: Own,
+    roster: Arc<Roster>,
+    /// Pins of the group have changed in the transaction that is open.
+    has_changes: bool,
     /// What is to be done after the commit, and how much of it there was when the write began.
     actions: Vec<Action>,
     actions_before: usize,
@@ -91,17 +125,18 @@ struct State {
 }
 
 impl Ledger {
-    /// The records of the group that has `key`, in `db`. Nothing is read before the first write.
+    /// The records of a group, in `db`; `queue` is woken when they change. Nothing is read before
+    /// the first write.
     ///
     /// # Errors
     /// When the author key cannot be read or made.
     pub(in crate::node) fn new(
         db: Db,
-        repo: &Repo,
-        identity: &Identity,
-        key: &SwarmKey,
+        basis: Basis<'_>,
+        queue: Queue,
         intervals: Intervals,
     ) -> Result<Self, Error> {
+        let Basis { repo, identity, key } = basis;
         let group = Group::derive(&key.psk());
         let seed = author_seed(repo, identity)?;
         let author = signer(&seed)?.author();
@@ -122,6 +157,7 @@ impl Ledger {
             author,
             config,
             generation: Generation::new(repo.clone()),
+            queue,
             started: Instant::now(),
             started_wall_ms: wall_ms(),
             state: Mutex::new(State {
@@ -129,8 +165,9 @@ impl Ledger {
                 openings: 0,
                 is_ahead: false,
                 is_trusted: false,
-                addresses: Vec::new(),
-                status: Status::default(),
+                own: Own::default(),
+                roster: Arc::default(),
+                has_changes: false,
                 actions: Vec::new(),
                 actions_before: 0,
                 committed: VecDeque::new(),
@@ -145,9 +182,13 @@ impl Ledger {
     }
 
     /// The key that signs this node's records.
-    #[expect(dead_code, reason = "for who shows the pinset")]
     pub(in crate::node) fn author(&self) -> Author {
         self.0.author
+    }
+
+    /// What fetches the content that this node is to hold.
+    pub(in crate::node) fn queue(&self) -> &Queue {
+        &self.0.queue
     }
 
     /// The time, for the core.
@@ -165,18 +206,16 @@ impl Ledger {
         std::mem::take(&mut self.lock().committed)
     }
 
-    /// What this node tells others of its addresses and of the content that it holds.
-    pub(in crate::node) fn set_own(&self, addresses: Vec<Vec<u8>>, status: Status) {
+    /// What this node tells others of itself, and who may hold content.
+    pub(in crate::node) fn set_own(&self, own: Own, roster: Arc<Roster>) {
         let mut state = self.lock();
         if let Some(core) = &mut state.core {
-            core.set_addresses(addresses.clone());
-            core.set_status(status);
+            own.tell(core);
         }
-        (state.addresses, state.status) = (addresses, status);
+        (state.own, state.roster) = (own, roster);
     }
 
-    #[expect(dead_code, reason = "for who shows the pinset")]
-    /// Looks at the core, when it is open. Waits while a write is at it: not for an async task.
+    /// Looks at the core, when it is open. Waits while a write is at it, some milliseconds.
     pub(in crate::node) fn inspect<T>(&self, look: impl FnOnce(&Core<Signer>) -> T) -> Option<T> {
         self.lock().core.as_ref().map(look)
     }
@@ -220,8 +259,12 @@ impl Ledger {
         let mut state = self.lock();
         if !is_committed {
             state.core = None;
+            state.has_changes = false;
             state.actions.clear();
             return;
+        }
+        if std::mem::take(&mut state.has_changes) {
+            self.0.queue.wake();
         }
         let mut actions = std::mem::take(&mut state.actions);
         state.committed.extend(actions.drain(..));
@@ -261,6 +304,14 @@ impl Ledger {
         self.0.generation.write(&[next])?;
         self.lock().is_trusted = true;
         Ok(())
+    }
+
+    /// What is to be fetched, by its state.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(in crate::node) fn counts(&self) -> Result<Counts, Error> {
+        Ok(self.0.db.read(|c| self.0.queue.counts(c))?)
     }
 
     /// Whether changes wait to be recorded.
@@ -343,15 +394,63 @@ impl<'a> Entry<'a> {
 
     /// Gives the core an event.
     pub(in crate::node) fn step(&mut self, event: Event) -> Result<(), Error> {
+        if let Event::Connected(peer) = &event {
+            // It may have what nobody had.
+            self.state.has_changes |= replicate::wake_failed(self.tx, peer.as_bytes())? > 0;
+        }
         let (now, mut tables) = (self.inner.now(), self.tables());
         let actions = self.core()?.step(&mut tables, now, event)?;
         self.take(actions)
     }
 
+    /// Unpins what others are to hold instead of this node, as far as enough of them do: `complete`
+    /// are the peers that hold all that they are to hold.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(in crate::node) fn hand_off(&mut self, complete: &BTreeSet<Vec<u8>>) -> Result<(), Error> {
+        let (tx, roster) = (self.tx, Arc::clone(&self.state.roster));
+        let count = |row: &replicate::Row| {
+            let record = tables::get(tx, &row.key).ok()??;
+            let holders = replicate::holders(record.live()?, &row.key, &roster);
+            let count = complete.iter().filter(|peer| holders.include(peer)).count();
+            u32::try_from(count).ok()
+        };
+        replicate::hand_off(tx, count)?;
+        Ok(())
+    }
+
+    /// Lets a page of the pins that not all members hold follow the roster; where it goes on.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(in crate::node) fn place_some(&mut self, after: Option<Key>) -> Result<Option<Key>, Error> {
+        const PAGE_RECORDS: usize = 512;
+        let records = tables::live_page(self.tx, after.as_ref(), PAGE_RECORDS)?;
+        let now_ms = self.inner.now().wall_ms;
+        for record in &records {
+            let (key, cid) = (record.key(), record.cid());
+            let has_places = record
+                .live()
+                .is_some_and(|live| live.replication_max.is_some() || !live.tags.is_empty());
+            if has_places {
+                let subject = Subject { key: &key, cid, record: Some(record), held: false };
+                replicate::follow(self.tx, &subject, &self.state.roster, now_ms)?;
+                self.state.has_changes = true;
+            }
+        }
+        let is_page = records.len() == PAGE_RECORDS;
+        Ok(records.last().map(Record::key).filter(|_| is_page))
+    }
+
     fn take(&mut self, actions: Vec<Action>) -> Result<(), Error> {
         for action in actions {
             match action {
-                Action::Changed(change) => super::follow::follow(self.tx, &change)?,
+                Action::Changed(change) => {
+                    let now_ms = self.inner.now().wall_ms;
+                    follow::follow(self.tx, &change, &self.state.roster, now_ms)?;
+                    self.state.has_changes = true;
+                }
                 action => self.state.actions.push(action),
             }
         }
@@ -381,13 +480,12 @@ impl<'a> Entry<'a> {
             true => Start::Trusted,
             false => self.inner.generation.start(generation(self.tx)?)?,
         };
-        let mut config = self.inner.config.clone();
-        config.addresses.clone_from(&self.state.addresses);
+        let config = self.inner.config.clone();
         let keys = signer(&self.inner.seed)?;
         let seed = rand::random();
         let options = Options { keys, group: group.clone(), config, seed, start };
         let mut core = Core::open(options, &mut tables, self.inner.now())?;
-        core.set_status(self.state.status);
+        self.state.own.tell(&mut core);
         self.state.openings += 1;
         Ok(core)
     }

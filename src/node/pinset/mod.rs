@@ -16,7 +16,7 @@ mod options;
 mod service;
 
 pub(super) use changes::Change;
-pub(super) use ledger::{Intervals, Ledger};
+pub(super) use ledger::{Basis, Intervals, Ledger};
 pub use options::PinOptions;
 pub(super) use service::Service;
 

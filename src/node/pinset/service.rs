@@ -5,6 +5,7 @@
 //! the protocol finds by itself what a lost message would have brought.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng as _;
@@ -13,11 +14,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::changes;
-use super::ledger::{Entry, Glance, Ledger, to_peer};
-use crate::net::Subscription;
-use crate::net::{Channels, Message as Gossip, Network, PeerEvent, PeerId, StreamProtocol};
-use crate::node::Error;
-use crate::sync::core::{Action, Event, Peer, Warning};
+use super::ledger::{Entry, Glance, Ledger, Own, to_peer};
+use crate::net::{
+    Channels, Message as Gossip, Multiaddr, Network, PeerEvent, PeerId, StreamProtocol,
+    Subscription,
+};
+use crate::node::{Error, Node, hold};
+use crate::replicate::{Holder, Roster};
+use crate::sync::Author;
+use crate::sync::core::{Action, Event, Peer, WEIGHT, Warning};
+use crate::sync::hash::Hash;
 use crate::sync::message;
 
 /// What members speak over streams.
@@ -35,6 +41,8 @@ const WAKE_GAP: Duration = Duration::from_millis(2);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How often it is looked at where this node is and what it holds.
 const OWN_EVERY: Duration = Duration::from_secs(5);
+/// Members that were silent for so long leave their share to others, in milliseconds.
+const OUT_AFTER_MS: u64 = 6 * 3600 * 1000;
 /// Messages of one connection that are none, after which it is closed.
 const SINS_MAX: u32 = 16;
 
@@ -46,6 +54,9 @@ pub(in crate::node) struct Service {
     linked: BTreeSet<PeerId>,
     /// Messages that were none, of each connected peer.
     sins: BTreeMap<PeerId, u32>,
+    /// The roster that the content has followed.
+    placed: Arc<Roster>,
+    node: Node,
     /// Of which opening of the core `linked` is true.
     openings: u64,
     is_renewed: bool,
@@ -58,11 +69,13 @@ struct Ears {
 }
 
 impl Service {
-    /// For the records in `ledger`, and the members in `network`.
-    pub(in crate::node) fn new(ledger: Ledger, network: Option<Network>) -> Self {
+    /// For the records in `ledger` of `node`, and the members in its network.
+    pub(in crate::node) fn new(node: Node, ledger: Ledger) -> Self {
         Self {
             ledger,
-            network,
+            network: node.network().cloned(),
+            node,
+            placed: Arc::default(),
             linked: BTreeSet::new(),
             sins: BTreeMap::new(),
             openings: 0,
@@ -155,7 +168,7 @@ impl Service {
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 () = tokio::time::sleep_until(wake) => events.push(Event::Tick),
-                _ = own.tick() => self.tell_own(network),
+                _ = own.tick() => self.tell_own(network).await,
                 Ok(()) = glance.changed() => {}
             }
         }
@@ -300,17 +313,99 @@ impl Service {
         }
     }
 
-    /// Says where this node is, in its next hellos.
-    fn tell_own(&self, network: &Network) {
-        let addresses = network.announced();
-        let addresses = addresses.iter().take(message::ADDRESSES_MAX);
-        let addresses = addresses.map(multiaddr_bytes).collect();
-        self.ledger.set_own(addresses, crate::sync::message::Status::default());
+    /// Says where this node is and what it holds, in its next hellos; and lets the content follow
+    /// when other members may hold it than before.
+    async fn tell_own(&mut self, network: &Network) {
+        let told = async {
+            let counts = self.ledger.counts()?;
+            let (live, live_root) = {
+                let glance = self.ledger.glance();
+                let roots = glance.borrow().roots;
+                (u64::from(roots.live_count), roots.live)
+            };
+            let free_bytes = hold::room_bytes(&self.node).unwrap_or_default();
+            let used_bytes = self.node.store().stats()?.bytes_on_disk;
+            let missing = counts.missing();
+            let status = message::Status {
+                pinned: live.saturating_sub(missing),
+                queued: counts.queued + counts.disk_full,
+                fetching: counts.fetching,
+                failing: counts.failing,
+                stalled: counts.stalled,
+                missing,
+                free_bytes,
+                used_bytes,
+                complete_at: (missing == 0).then_some(live_root),
+            };
+            let is_full = self.ledger.queue().is_full();
+            let addresses = network.announced();
+            let addresses = addresses.iter().take(message::ADDRESSES_MAX);
+            let addresses = addresses.map(Multiaddr::to_vec).collect();
+            let roster = Arc::new(self.roster(network, is_full));
+            self.ledger.set_own(Own { addresses, status, is_full }, Arc::clone(&roster));
+            if *roster != *self.placed {
+                self.placed = Arc::clone(&roster);
+                self.place_anew().await?;
+            }
+            if counts.unpin_queued > 0 {
+                let complete = self.complete_members(&live_root);
+                self.ledger.write(move |entry| entry.hand_off(&complete)).await?;
+            }
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(%error, "what this node holds could not be told");
+        }
     }
-}
 
-fn multiaddr_bytes(address: &crate::net::Multiaddr) -> Vec<u8> {
-    address.to_vec()
+    /// Who may hold content: this node, and every member that has said hello.
+    fn roster(&self, network: &Network, is_full: bool) -> Roster {
+        let own = Holder {
+            peer: network.peer_id().to_bytes(),
+            author: self.ledger.author(),
+            weight: if is_full { 0 } else { WEIGHT },
+            tags: Vec::new(),
+            is_out: false,
+        };
+        let now = self.ledger.now();
+        let others = self.ledger.inspect(|core| {
+            let members = core.members().filter_map(|(author, hello)| Some((author, hello?)));
+            let holder = |(author, hello): (Author, &message::Hello)| Holder {
+                peer: hello.peer.clone(),
+                author,
+                weight: hello.weight,
+                tags: hello.tags.clone(),
+                is_out: core.heard_ago_ms(&author, now).is_none_or(|ago_ms| ago_ms > OUT_AFTER_MS),
+            };
+            members.map(holder).collect::<Vec<_>>()
+        });
+        let mut members = vec![own];
+        members.extend(others.unwrap_or_default());
+        members.sort_by(|a, b| a.peer.cmp(&b.peer));
+        Roster { own: network.peer_id().to_bytes(), members }
+    }
+
+    /// The members that hold all that they are to hold of this list of pins.
+    fn complete_members(&self, live_root: &Hash) -> BTreeSet<Vec<u8>> {
+        let complete = self.ledger.inspect(|core| {
+            let hellos = core.members().filter_map(|(_, hello)| hello);
+            let complete = hellos.filter(|hello| hello.status.complete_at == Some(*live_root));
+            complete.map(|hello| hello.peer.clone()).collect()
+        });
+        complete.unwrap_or_default()
+    }
+
+    /// Lets every pin that not all members hold follow the roster.
+    async fn place_anew(&self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let page = move |entry: &mut Entry<'_>| entry.place_some(after);
+            after = self.ledger.write(page).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
 }
 
 fn peer_id(peer: &Peer) -> Option<PeerId> {

@@ -62,6 +62,7 @@ impl<K: Sign> Core<K> {
             floor_low: self.floor_low(now),
             roster_digest: self.roster_digest(),
             status: self.status,
+            weight: self.weight,
             binding: self.config.binding.clone(),
             ..Hello::blank()
         };
@@ -183,6 +184,12 @@ impl<K: Sign> Core<K> {
     /// The members that are known, with their last hello.
     pub fn members(&self) -> impl Iterator<Item = (Author, Option<&Hello>)> {
         self.members.iter().map(|(author, member)| (*author, member.hello.as_ref()))
+    }
+
+    /// How long ago a member was heard, in milliseconds.
+    pub fn heard_ago_ms(&self, author: &Author, now: Now) -> Option<u64> {
+        let member = self.members.get(author)?;
+        Some(now.mono_ms.saturating_sub(member.heard_at_ms))
     }
 
     pub(super) fn say_hello(&mut self, now: Now) {
