@@ -1,9 +1,9 @@
 """The pinset of a group of real daemons: the same everywhere, after whatever has happened."""
-import asyncio, os, pathlib, random, shutil, socket, sys, tempfile, threading, time
+import asyncio, os, pathlib, random, shutil, socket, sys, tempfile, threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "py"))
 from checks import run_all
-from members import Member, are_equal, free_port, until_equal
+from members import Member, free_port, until_equal
 from network import Failed, connect, content, swarm_key, until
 
 binary = os.environ["IPFS_BIN"]
@@ -127,7 +127,6 @@ def who_comes_late_gets_10_000_pins():
 def all_are_stopped_and_find_each_other_again_by_themselves():
     for one in (a, b, c, d):
         one.stop()
-    root = None
     for one in (d, c, b, a):
         one.start()
     until(lambda: all(len(one.peers()) >= 3 for one in (a, b, c, d)))
@@ -206,8 +205,8 @@ def who_taps_the_wire_sees_no_CID():
     until_equal([a, b, c, d, f], 120)
     passed = b"".join(tap.seen)
     assert len(passed) > 10_000, "it saw next to nothing of anything"
-    digest = bytes.fromhex(a.json("cid/format", arg=cid, f="%D") if False else "") or b"nobody outside"
-    for secret in (cid.encode(), b"nobody outside", digest, key.read_text().split()[-1].encode()):
+    digest = a.json("cid/format", arg=cid, f="%D")["Formatted"]
+    for secret in (cid.encode(), b"nobody outside", bytes.fromhex(digest), bytes.fromhex(key.read_text().split()[-1])):
         assert secret not in passed, secret
     f.stop()
 

@@ -71,7 +71,7 @@ class Member(Node):
     def pins(self):
         """The pins of the user on this node: text of the CID, type and name."""
         found = {cid: (pin["Type"], pin["Name"]) for kind in ("recursive", "direct")
-                 for cid, pin in self.json("pin/ls", type=kind, names="true")["Keys"].items()}
+                 for cid, pin in (self.json("pin/ls", type=kind, names="true").get("Keys") or {}).items()}
         found.pop("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn", None)  # every node's own empty directory
         return found
 

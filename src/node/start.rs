@@ -108,14 +108,12 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     };
     let (exchange, bitswap) = bitswap::start(store, membership.is_some(), &mut tasks, &shutdown);
     let replication = replicate::Queue::default();
-    let ledger = match swarm_key(&repo, membership.as_ref(), &options)? {
-        Some(key) if options.is_daemon => {
-            let own = pinset::Basis { repo: &repo, identity: &identity, key: &key };
-            let queue = replication.clone();
-            Some(pinset::Ledger::new(db.clone(), own, queue, options.intervals())?)
-        }
-        _ => None,
-    };
+    let key = swarm_key(&repo, membership.as_ref(), &options)?.filter(|_| options.is_daemon);
+    let ledger = key.map(|key| {
+        let own = pinset::Basis { repo: &repo, identity: &identity, key: &key };
+        pinset::Ledger::new(db.clone(), own, replication.clone(), options.intervals())
+    });
+    let ledger = ledger.transpose()?;
     let pubsub =
         pubsub::Flags { pubsub: options.pubsub, ipns: options.ipns_pubsub.then_some(true) };
     let has_pubsub = pubsub::options(&config, pubsub)?.is_some() && membership.is_some();

@@ -424,8 +424,13 @@ fn message_bytes_max() -> usize {
     .unwrap_or_default()
 }
 
+/// Logs a message as a line of JSON.
 fn log_message(how: &str, peer: &PeerId, bytes: &[u8]) {
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        tracing::debug!(%peer, "{how} {} bytes", bytes.len());
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    match message::Message::decode(bytes) {
+        Ok((_, message)) => tracing::debug!(%peer, "{how} {message}"),
+        Err(error) => tracing::debug!(%peer, %error, "{how} {} bytes", bytes.len()),
     }
 }
