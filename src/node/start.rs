@@ -99,9 +99,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let (store, db) = open(&repo).await?;
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let suffix =
-        config.text("Version.AgentSuffix").map(str::to_owned).or(options.agent_suffix.clone());
-    let agent = version::agent(suffix.as_deref());
+    let suffix = config.text("Version.AgentSuffix").or(options.agent_suffix.as_deref());
+    let agent = version::agent(suffix);
     let membership = match options.offline {
         true => None,
         false => Some(Membership::of(&repo, options.public)?),
