@@ -70,3 +70,6 @@ impl Pinset {
         self.change(vec![Change::Remove { cid, recursive }]).await
     }
 }
+
+#[cfg(test)]
+mod tests;
