@@ -274,12 +274,20 @@ pub(super) fn next_due(c: &Connection) -> Result<Option<u64>, Error> {
     Ok(next.map(unsigned))
 }
 
-/// Lets those whose wait is over take their turn, behind those that have theirs; how many.
+/// What failed goes as if it had come so much later: it must not stand before what is new.
+const AGAIN_LATER_MS: u64 = 600_000;
+/// The same in SQL, from now on.
+const AGAIN: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER) + 600000";
+/// Pins that a member who comes may have as well as another: so many are tried again at once.
+const WOKEN_MAX: u32 = 1000;
+
+/// Lets those whose wait is over take their turn; how many.
 pub(super) fn promote(tx: &Transaction<'_>, now_ms: u64, limit: usize) -> Result<usize, Error> {
-    let sql = "UPDATE replicate SET next_at = NULL, turn = ?1 WHERE key IN (
-           SELECT key FROM replicate WHERE next_at <= ?1 AND state < 4 ORDER BY next_at LIMIT ?2)";
+    let sql = "UPDATE replicate SET next_at = NULL, turn = ?2 WHERE key IN (
+           SELECT key FROM replicate WHERE next_at <= ?1 AND state < 4 ORDER BY next_at LIMIT ?3)";
+    let turn_ms = now_ms.saturating_add(AGAIN_LATER_MS);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    Ok(tx.prepare_cached(sql)?.execute(params![signed(now_ms), limit])?)
+    Ok(tx.prepare_cached(sql)?.execute(params![signed(now_ms), signed(turn_ms), limit])?)
 }
 
 /// Has no row wait for longer than it would from now on: the clock may have been ahead.
@@ -295,26 +303,40 @@ pub(super) fn right_clock(tx: &Transaction<'_>, now_ms: u64, most_ms: u64) -> Re
 /// # Errors
 /// When the database fails.
 pub fn recover(tx: &Transaction<'_>, key: Option<&Key>) -> Result<u64, Error> {
-    // Many at once must not stand before what comes meanwhile.
-    let sql = "UPDATE replicate SET state = 0, next_at = NULL, attempts = 0,
-           lane = CASE WHEN ?1 IS NULL THEN max(home, 2) ELSE home END
-         WHERE state BETWEEN 1 AND 3 AND (?1 IS NULL OR key = ?1)";
-    let changed = tx.prepare_cached(sql)?.execute([key.map(|key| key.0)])?;
+    let changed = match key {
+        Some(key) => {
+            let sql = "UPDATE replicate SET state = 0, next_at = NULL, attempts = 0, lane = home
+                 WHERE state BETWEEN 1 AND 3 AND key = ?1";
+            tx.prepare_cached(sql)?.execute([key.0])?
+        }
+        None => {
+            let sql = format!(
+                "UPDATE replicate SET state = 0, next_at = NULL, attempts = 0, lane = home,
+                   turn = {AGAIN} WHERE state BETWEEN 1 AND 3"
+            );
+            tx.prepare_cached(&sql)?.execute([])?
+        }
+    };
     Ok(changed as u64)
 }
 
 /// Has what failed tried again, now that a peer has come: what that one is known to have as if it
-/// were new, and everything else in the lane in which it is. How many.
+/// were new, and some of the rest in the lane in which it is. How many.
 ///
 /// # Errors
 /// When the database fails.
 pub fn wake_failed(tx: &Transaction<'_>, peer: &[u8]) -> Result<u64, Error> {
-    let known = "UPDATE replicate SET state = 0, next_at = NULL, attempts = 0, lane = home
-         WHERE state BETWEEN 1 AND 2 AND instr(peers, ?1) > 0";
-    let known = tx.prepare_cached(known)?.execute([peer])?;
-    let others = "UPDATE replicate SET next_at = NULL
-         WHERE state BETWEEN 1 AND 2 AND next_at IS NOT NULL";
-    let others = tx.prepare_cached(others)?.execute([])?;
+    let known = format!(
+        "UPDATE replicate SET state = 0, next_at = NULL, attempts = 0, lane = home, turn = {AGAIN}
+         WHERE state BETWEEN 1 AND 2 AND instr(peers, ?1) > 0"
+    );
+    let known = tx.prepare_cached(&known)?.execute([peer])?;
+    let others = format!(
+        "UPDATE replicate SET next_at = NULL, turn = {AGAIN} WHERE key IN (
+           SELECT key FROM replicate WHERE next_at IS NOT NULL AND state BETWEEN 1 AND 2
+           ORDER BY next_at LIMIT {WOKEN_MAX})"
+    );
+    let others = tx.prepare_cached(&others)?.execute([])?;
     Ok((known + others) as u64)
 }
 

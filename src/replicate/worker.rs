@@ -4,6 +4,7 @@
 //! written, the next is gathered. A fetch that nobody's blocks come for holds no place that another
 //! could use, and gives up after a while; so one CID that cannot be had delays no other.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub struct Options {
     pub look: Duration,
     /// How often that is written down.
     pub save: Duration,
+    /// For how long it is known how much room there is.
+    pub room: Duration,
     /// How often a full disk is looked at.
     pub full: Duration,
     /// Fetches without progress at the same time; of more, the longest without gives up.
@@ -105,11 +108,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            grace: Duration::from_secs(1),
+            grace: Duration::from_millis(250),
             patience: Duration::from_secs(60),
             probe_patience: Duration::from_secs(20),
-            look: Duration::from_millis(500),
+            look: Duration::from_millis(100),
             save: Duration::from_secs(5),
+            room: Duration::from_secs(1),
             full: Duration::from_secs(10),
             idle_max: 256,
             now_ms: wall_ms,
@@ -137,6 +141,8 @@ pub struct Service<C: Content> {
     is_last: [bool; 4],
     /// The table may say something else by now.
     is_stale: bool,
+    /// The same of what is under way.
+    may_be_unwanted: bool,
     /// When the next row that waits is due, in Unix milliseconds.
     due_ms: Option<u64>,
     fetches: JoinSet<Result<C::Guard, Failure>>,
@@ -203,6 +209,7 @@ impl<C: Content> Service<C> {
             waiting: Default::default(),
             is_last: [false; 4],
             is_stale: true,
+            may_be_unwanted: false,
             due_ms: None,
             fetches: JoinSet::new(),
             running: HashMap::new(),
@@ -241,7 +248,7 @@ impl<C: Content> Service<C> {
             }
             let timer = self.timer();
             tokio::select! {
-                () = queue.woken() => self.is_stale = true,
+                () = queue.woken() => (self.is_stale, self.may_be_unwanted) = (true, true),
                 Some(ended) = self.fetches.join_next_with_id(), if !self.fetches.is_empty() => {
                     self.ended(ended);
                     while let Some(ended) = self.fetches.try_join_next_with_id() {
@@ -361,7 +368,7 @@ impl<C: Content> Service<C> {
 
     /// Whether there is room on the disk beyond what is expected.
     fn has_room(&mut self) -> bool {
-        if self.room_at.is_none_or(|at| at.elapsed() > self.options.look) {
+        if self.room_at.is_none_or(|at| at.elapsed() > self.options.room) {
             self.room = self.content.room_bytes();
             self.room_at = Some(Instant::now());
         }
@@ -489,7 +496,10 @@ impl<C: Content> Service<C> {
         let now = Instant::now();
         self.looked_at = now;
         self.look_at_progress(now);
-        self.drop_unwanted()?;
+        if self.may_be_unwanted {
+            self.drop_unwanted()?;
+            self.may_be_unwanted = false;
+        }
         if now.duration_since(self.saved_at) >= self.options.save {
             self.saved_at = now;
             self.save().await?;
@@ -537,12 +547,13 @@ impl<C: Content> Service<C> {
                 if !std::mem::replace(&mut running.is_idle, true) {
                     self.places.give(running.row.lane, cost);
                 }
-                idle.push((running.moved_at, *key));
+                // Of what is only probed first.
+                idle.push((Reverse(running.row.lane), running.moved_at, *key));
             }
         }
         let surplus = idle.len().saturating_sub(self.options.idle_max);
         idle.sort_unstable();
-        over.extend(idle.into_iter().take(surplus).map(|(_, key)| key));
+        over.extend(idle.into_iter().take(surplus).map(|(.., key)| key));
         for key in over {
             self.give_up(&key, "no peer sent any of its blocks");
         }

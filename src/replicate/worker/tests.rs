@@ -61,6 +61,7 @@ fn patient() -> Options {
         probe_patience: long,
         look: Duration::from_millis(5),
         save: Duration::from_millis(5),
+        room: Duration::from_millis(1),
         full: Duration::from_millis(5),
         now_ms: || NOW_MS,
         ..Options::default()
