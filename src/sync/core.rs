@@ -37,6 +37,8 @@ use members::Member;
 use merge::Breaker;
 use random::Random;
 pub(super) use rules::{Mutant, Rules};
+#[cfg(test)]
+pub(super) use saved::claims;
 
 /// The share of a member that says nothing else.
 pub const WEIGHT: u32 = 1;
@@ -242,6 +244,8 @@ pub struct Core<K> {
     clock_limit: Hlc,
     vector: Vector,
     floor: Hlc,
+    /// The highest floor that this node has signed in a hello.
+    voted: Hlc,
     live: Tree,
     tomb: Tree,
     sketch: Sketch,
@@ -316,6 +320,7 @@ impl<K: Sign> Core<K> {
             clock_limit: Hlc(0),
             vector: Vector::default(),
             floor: Hlc(0),
+            voted: Hlc(0),
             live: Tree::load(Kind::Live, store)?,
             tomb: Tree::load(Kind::Tomb, store)?,
             sketch: Sketch::new(config.sketch_cells),

@@ -13,20 +13,13 @@ const COLLECT_MAX: usize = 1024;
 
 impl<K: Sign> Core<K> {
     /// Members, but for this node, that were heard within the lease.
-    pub(super) fn active(&self, now: Now) -> Vec<Author> {
+    pub(in crate::sync) fn active(&self, now: Now) -> Vec<Author> {
         let lease_ms = self.config.lease_ms;
         self.members
             .iter()
             .filter(|(_, member)| now.mono_ms.saturating_sub(member.heard_at_ms) <= lease_ms)
             .map(|(author, _)| *author)
             .collect()
-    }
-
-    /// Members that a floor would not wait for.
-    #[cfg(test)]
-    pub(in crate::sync) fn silent(&self, now: Now) -> Vec<Author> {
-        let active = self.active(now);
-        self.members.keys().filter(|author| !active.contains(author)).copied().collect()
     }
 
     /// Of the authors of all members, this one among them.
@@ -72,17 +65,39 @@ impl<K: Sign> Core<K> {
         }
     }
 
-    /// The highest floor that more than half of the members have signed.
+    /// The highest floor that more than half of the members have signed. A vote falls when a member
+    /// returns that it did not wait for; what counts here is what was signed once, as far as it is
+    /// known: our own votes, and the floors of others, which they sign too.
     pub(super) fn certified(&mut self, now: Now) -> Hlc {
         let mut votes: Vec<Hlc> = self
             .members
             .values()
-            .map(|member| member.hello.as_ref().map_or(Hlc(0), |hello| hello.floor_low))
+            .map(|member| {
+                let hello = member.hello.as_ref();
+                hello.map_or(Hlc(0), |hello| hello.floor_low.max(hello.roots.floor))
+            })
             .collect();
-        votes.push(self.floor_low(now));
+        votes.push(self.floor_low(now).max(self.voted));
         votes.sort_unstable_by(|a, b| b.cmp(a));
         let certified = votes.get(votes.len() / 2).copied().unwrap_or_default();
         certified.max(self.floor)
+    }
+
+    /// Takes over the floor of a peer that lacks nothing of ours that it has seen, as far as members
+    /// have certified it: what this session has dropped, others may still have, and would bring
+    /// back to whoever has not come as far.
+    pub(super) fn adopt_floor(&mut self, floor: Hlc, now: Now) {
+        if floor <= self.floor {
+            return;
+        }
+        let floor = floor.min(self.certified(now));
+        if floor > self.floor {
+            self.floor = floor;
+            self.unsaved.floor = true;
+            self.clock.lift(floor);
+            self.reserve();
+            self.floor_at_ms = now.mono_ms;
+        }
     }
 
     /// Up to where tombstones may go.

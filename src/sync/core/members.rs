@@ -52,6 +52,11 @@ impl<K: Sign> Core<K> {
     /// The hello of this node.
     pub(super) fn hello(&mut self, now: Now) -> Message {
         let node_hlc = self.claim(now);
+        let floor_low = self.floor_low(now);
+        if floor_low > self.voted {
+            self.voted = floor_low;
+            self.unsaved.voted = true;
+        }
         let hello = Hello {
             peer: self.config.peer.clone(),
             addresses: self.config.addresses.clone(),
@@ -59,7 +64,7 @@ impl<K: Sign> Core<K> {
             wall_ms: now.wall_ms,
             boot_nonce: self.boot_nonce,
             roots: self.roots(),
-            floor_low: self.floor_low(now),
+            floor_low,
             roster_digest: self.roster_digest(),
             status: self.status,
             weight: self.weight,

@@ -1,4 +1,4 @@
-//! What is durable beside records and buckets: vector, floor, clock, roots, members.
+//! What is durable beside records and buckets: vector, floor and vote, clock, roots, members.
 
 use super::{Author, Core, Hlc, Member, Mutant, Now, Start, Store, Tree, Vector, Warning};
 use crate::sync::cbor::Decoder;
@@ -9,6 +9,7 @@ use crate::sync::tree::{Fold, Prefix};
 
 const VECTOR: &str = "vector";
 const FLOOR: &str = "floor";
+const VOTED: &str = "voted";
 const CLOCK: &str = "clock";
 const PARTIAL: &str = "partial";
 const MET: &str = "met";
@@ -20,6 +21,7 @@ const MEMBER: &str = "member/";
 pub(super) struct Unsaved {
     pub(super) vector: bool,
     pub(super) floor: bool,
+    pub(super) voted: bool,
     pub(super) clock: bool,
     pub(super) roots: bool,
     pub(super) whole: bool,
@@ -31,11 +33,22 @@ fn number(bytes: Option<Vec<u8>>) -> Option<u64> {
     Some(u64::from_be_bytes(bytes?.try_into().ok()?))
 }
 
+/// What a store claims to have seen: its floor, its vector, and whether that holds for its own
+/// author too.
+#[cfg(test)]
+pub(in crate::sync) fn claims<S: Store>(store: &S) -> Result<(Hlc, Vector, bool), S::Error> {
+    let floor = Hlc(number(store.value(FLOOR)?).unwrap_or_default());
+    let vector = store.value(VECTOR)?.unwrap_or_default();
+    let vector = Vector::read(&mut Decoder::new(&vector)).unwrap_or_default();
+    Ok((floor, vector, store.value(PARTIAL)?.is_none()))
+}
+
 impl<K: Sign> Core<K> {
     pub(super) fn load<S: Store>(&mut self, store: &mut S, now: Now) -> Result<(), S::Error> {
         self.clock_limit = Hlc(number(store.value(CLOCK)?).unwrap_or_default());
         self.clock = super::Clock::new(self.clock_limit);
         self.floor = Hlc(number(store.value(FLOOR)?).unwrap_or_default());
+        self.voted = Hlc(number(store.value(VOTED)?).unwrap_or_default());
         if let Some(bytes) = store.value(VECTOR)? {
             self.vector = Vector::read(&mut Decoder::new(&bytes)).unwrap_or_default();
         }
@@ -60,6 +73,8 @@ impl<K: Sign> Core<K> {
         self.tomb = Tree::rebuild(Kind::Tomb, store)?;
         if self.rules.keeps(Mutant::R8) {
             self.vector = Vector::default();
+            self.voted = Hlc(0);
+            self.unsaved.voted = true;
             self.is_whole = false;
             self.unsaved.whole = true;
         }
@@ -117,6 +132,9 @@ impl<K: Sign> Core<K> {
         }
         if unsaved.floor {
             store.set_value(FLOOR, Some(&self.floor.0.to_be_bytes()))?;
+        }
+        if unsaved.voted {
+            store.set_value(VOTED, Some(&self.voted.0.to_be_bytes()))?;
         }
         if unsaved.clock {
             store.set_value(CLOCK, Some(&self.clock_limit.0.to_be_bytes()))?;

@@ -116,8 +116,7 @@ impl State {
                     }
                 }
                 Action::Changed(change) => {
-                    let noted = self.history.note(node, &change, self.now_ms, &[false; NODES]);
-                    noted.unwrap();
+                    self.history.note(node, &change, self.now_ms).unwrap();
                 }
                 Action::InSync(_) | Action::Warn(_) => {}
             }
@@ -194,7 +193,7 @@ impl State {
         let roots: Vec<_> = end.nodes.iter().map(|node| node.core.roots()).collect();
         assert!(roots.iter().all(|roots2| roots2.same_state(&roots[0])), "{path:?}: {roots:?}");
         for node in &end.nodes {
-            if let Err(fault) = end.history.check_list(&node.disk, &[false; NODES]) {
+            if let Err(fault) = end.history.check_list(&node.disk) {
                 panic!("{path:?}: {fault}");
             }
         }

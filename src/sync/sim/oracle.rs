@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fault, Ranks};
-use crate::sync::Author;
-use crate::sync::core::{Cause, Change, Op};
+use crate::sync::core::{Cause, Change, Op, claims};
 use crate::sync::hash::{Digest, Key};
-use crate::sync::record::{Body, Kind, Record};
+use crate::sync::record::{Body, Kind, Record, Version};
 use crate::sync::store::{Memory, Store};
+use crate::sync::{Author, Hlc, Vector};
 
 /// Removals of one author at one node within an hour, before they must be held.
 const BREAKER_MAX: usize = 3;
@@ -16,12 +16,49 @@ const BREAKER_MAX: usize = 3;
 #[derive(Clone)]
 pub(super) struct History {
     records: BTreeMap<Key, Vec<Record>>,
-    /// Records that were on one disk only, which was lost. They may come back or not.
+    /// Records that no node could know of at some time, for a disk was lost. They may come back,
+    /// from a message that was under way or an old copy, or not; a removal among them may not hold.
     lost: BTreeSet<Digest>,
     /// The highest rank that each node has had, by key.
     seen: Vec<Ranks>,
+    /// The highest floor that did not wait for an author, by its number.
+    passed: Vec<Hlc>,
     /// When each node saw an author remove a pin.
     removals: BTreeMap<(usize, Author), Vec<u64>>,
+}
+
+/// What one node can know of the past: what is on its disk, and what it claims of what is not.
+pub(super) struct Knowledge<'a> {
+    disk: &'a Memory,
+    author: Author,
+    floor: Hlc,
+    vector: Vector,
+    is_whole: bool,
+}
+
+impl<'a> Knowledge<'a> {
+    pub(super) fn of(author: Author, disk: &'a Memory) -> Self {
+        let Ok((floor, vector, is_whole)) = claims(disk);
+        Self { disk, author, floor, vector, is_whole }
+    }
+
+    /// That of a node which has to distrust its disk.
+    pub(super) fn without_claims(self) -> Self {
+        Self { vector: Vector::default(), is_whole: false, ..self }
+    }
+
+    /// Whether the node has the record, or what replaced it, or can say that it was collected.
+    fn has_known(&self, record: &Record) -> bool {
+        let Ok(held) = self.disk.get(&record.key());
+        match held {
+            Some(held) => held.rank() >= record.rank(),
+            None => {
+                let is_covered = self.vector.covers(&record.author(), record.hlc())
+                    || (self.is_whole && record.author() == self.author);
+                record.hlc() <= self.floor && is_covered
+            }
+        }
+    }
 }
 
 impl History {
@@ -30,18 +67,13 @@ impl History {
             records: BTreeMap::new(),
             lost: BTreeSet::new(),
             seen: vec![Ranks::new(); nodes],
+            passed: vec![Hlc(0); nodes],
             removals: BTreeMap::new(),
         }
     }
 
     /// Takes note of a change at a node.
-    pub(super) fn note(
-        &mut self,
-        node: usize,
-        change: &Change,
-        now_ms: u64,
-        lapsed: &[bool],
-    ) -> Result<(), Fault> {
+    pub(super) fn note(&mut self, node: usize, change: &Change, now_ms: u64) -> Result<(), Fault> {
         self.check_breaker(node, change, now_ms)?;
         let Some(record) = &change.after else {
             return Ok(());
@@ -51,7 +83,10 @@ impl History {
             records.push(record.clone());
         }
         let seen = self.seen[node].get(&record.key());
-        if seen.is_some_and(|seen| *seen > record.rank()) && !has_lapsed(record, lapsed) {
+        // A late tombstone where there is no record changes no list.
+        let matters = record.kind() == Kind::Live || change.before.is_some();
+        if matters && seen.is_some_and(|seen| *seen > record.rank()) && !self.was_passed_by(record)
+        {
             return Err(format!(
                 "node {node} took {record:?} although it had seen a higher one, for {:?}",
                 change.cause
@@ -90,19 +125,12 @@ impl History {
         if holds { Ok(()) } else { Err(format!("{op:?} was acknowledged and has no effect")) }
     }
 
-    /// Marks what was on `disk`, or was replaced there, and is on no other one.
-    pub(super) fn lose(&mut self, disk: &Memory, held: &[&Memory]) {
-        for record in disk.records() {
-            let ranks = held.iter().filter_map(|other| {
-                let Ok(other) = other.get(&record.key());
-                other.map(|other| other.rank())
-            });
-            let highest = ranks.max();
-            let made = self.records.get(&record.key()).into_iter().flatten();
-            let lost = made.filter(|made| {
-                made.rank() <= record.rank() && highest.is_none_or(|held| made.rank() > held)
-            });
-            self.lost.extend(lost.map(Record::digest));
+    /// Marks what no node knows of any more: a disk was lost, or what it claimed.
+    pub(super) fn lose(&mut self, nodes: &[Knowledge<'_>]) {
+        for record in self.records.values().flatten() {
+            if !nodes.iter().any(|node| node.has_known(record)) {
+                self.lost.insert(record.digest());
+            }
         }
     }
 
@@ -117,7 +145,7 @@ impl History {
     }
 
     /// The list of a node must be the highest record of each key.
-    pub(super) fn check_list(&self, disk: &Memory, lapsed: &[bool]) -> Result<(), Fault> {
+    pub(super) fn check_list(&self, disk: &Memory) -> Result<(), Fault> {
         for (key, records) in &self.records {
             let Ok(found) = disk.get(key);
             let found = found.filter(|record| record.kind() == Kind::Live);
@@ -137,16 +165,35 @@ impl History {
                 // What was lost came back.
                 Some(found) if above.iter().any(|record| record.digest() == found.digest()) => {}
                 None if above.iter().any(|record| record.kind() == Kind::Tomb) => {}
-                // A member that was silent for too long had changed it, unseen.
-                Some(found) if has_lapsed(found, lapsed) => {}
+                // Its author had changed it, unseen by those who made a floor without it.
+                Some(found) if self.was_passed_by(found) => {}
                 Some(found) => return Err(format!("has {found:?}, not {best:?}")),
                 None => return Err(format!("lost {best:?}")),
             }
         }
         Ok(())
     }
-}
 
-fn has_lapsed(record: &Record, lapsed: &[bool]) -> bool {
-    lapsed.get(usize::from(record.author().0[0])).copied().unwrap_or_default()
+    /// A node raised its floor, having waited for `active` members and itself.
+    pub(super) fn note_floor(&mut self, floor: Hlc, active: &[Author]) {
+        for (number, passed) in self.passed.iter_mut().enumerate() {
+            if !active.iter().any(|author| usize::from(author.0[0]) == number) {
+                *passed = (*passed).max(floor);
+            }
+        }
+    }
+
+    /// Whether a floor was made above this record, or above what it removes, without its author:
+    /// because the author was silent for the lease, or nobody had heard of it.
+    fn was_passed_by(&self, record: &Record) -> bool {
+        let is_below = |version: &Version| {
+            let passed = self.passed.get(usize::from(version.author.0[0]));
+            passed.is_some_and(|passed| version.hlc <= *passed)
+        };
+        let removed = match record.body() {
+            Body::Live(_) => None,
+            Body::Tomb(tombstone) => Some(&tombstone.observed),
+        };
+        is_below(&record.version()) || removed.is_some_and(is_below)
+    }
 }

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::convert::Infallible;
 
-use super::oracle::History;
+use super::oracle::{History, Knowledge};
 use super::{Dice, Fault, config};
+use crate::sync::Hlc;
 use crate::sync::core::{Action, Core, Event, NotReady, Now, Op, Options, Peer, Rules, Start};
-use crate::sync::keys::Group;
+use crate::sync::keys::{Group, Sign};
 use crate::sync::record::Kind;
 use crate::sync::store::{Memory, Store};
 use crate::sync::testing::Key as Signer;
@@ -33,8 +34,8 @@ pub(super) struct Node {
     pub(super) is_suspect: bool,
     /// A record was changed behind the core's back.
     pub(super) is_damaged: bool,
-    /// At some time another node did not wait for it any more: it had not heard it for the lease.
-    pub(super) has_lapsed: bool,
+    /// Its floor when it was last looked at.
+    floor: Hlc,
     boots: u64,
     next_tick_ms: u64,
 }
@@ -90,7 +91,7 @@ impl World {
                 clock_off_ms,
                 is_suspect: false,
                 is_damaged: false,
-                has_lapsed: false,
+                floor: Hlc(0),
                 boots: 0,
                 next_tick_ms: 0,
             }
@@ -168,6 +169,7 @@ impl World {
             sure(core.scrub(&mut this.disk));
             this.is_damaged = false;
         }
+        this.floor = core.roots().floor;
         this.core = Some(core);
         self.history.forget_removals(node);
         self.connect();
@@ -237,13 +239,9 @@ impl World {
             self.at(back_ms, Due::Start(node));
             return Ok(());
         }
-        // Before the step: a floor that it takes may pass these by.
-        let silent = core.silent(now);
         let actions = sure(core.step(&mut this.disk, now, event));
         self.events += 1;
-        for author in silent {
-            self.nodes[usize::from(author.0[0])].has_lapsed = true;
-        }
+        self.note_floor(node);
         self.act(node, actions)
     }
 
@@ -254,6 +252,7 @@ impl World {
         let Some(core) = &mut this.core else { return Ok(None) };
         match sure(core.author_all(&mut this.disk, now, ops)) {
             Ok(actions) => {
+                self.note_floor(node);
                 self.act(node, actions)?;
                 for op in ops {
                     self.history.check_own_write(&self.nodes[node].disk, op)?;
@@ -262,6 +261,20 @@ impl World {
             }
             Err(NotReady::MustAsk | NotReady::Cloned) => Ok(None),
             Err(error) => Err(format!("node {node} cannot pin: {error}")),
+        }
+    }
+
+    /// Tells the oracle whom a new floor of a node did not wait for.
+    fn note_floor(&mut self, node: usize) {
+        let now = self.now(node);
+        let this = &mut self.nodes[node];
+        let Some(core) = &this.core else { return };
+        let floor = core.roots().floor;
+        if floor > this.floor {
+            let mut waited_for = core.active(now);
+            waited_for.push(core.author());
+            this.floor = floor;
+            self.history.note_floor(floor, &waited_for);
         }
     }
 
@@ -289,8 +302,7 @@ impl World {
                         });
                         format!("node {node} {:?} {records:?} {:?}", change.key, change.cause)
                     });
-                    let lapsed: Vec<bool> = self.nodes.iter().map(|node| node.has_lapsed).collect();
-                    self.history.note(node, &change, self.now_ms, &lapsed)?;
+                    self.history.note(node, &change, self.now_ms)?;
                 }
                 Action::InSync(_) | Action::Warn(_) => {}
             }
@@ -395,9 +407,8 @@ impl World {
             if node.disk.records().any(|r| r.kind() == Kind::Tomb && r.hlc() <= end) {
                 return Err(format!("node {number}: a tombstone below the floor"));
             }
-            let lapsed: Vec<bool> = self.nodes.iter().map(|node| node.has_lapsed).collect();
             self.history
-                .check_list(&node.disk, &lapsed)
+                .check_list(&node.disk)
                 .map_err(|fault| format!("node {number}: {fault}"))?;
         }
         Ok(())
@@ -408,10 +419,18 @@ impl World {
     pub(super) fn restore(&mut self, node: usize) {
         let Some(backup) = self.nodes[node].backup.clone() else { return };
         self.stop(node);
-        let lost = std::mem::replace(&mut self.nodes[node].disk, backup);
+        self.nodes[node].disk = backup;
         self.nodes[node].is_suspect = true;
-        let held: Vec<&Memory> = self.nodes.iter().map(|node| &node.disk).collect();
-        self.history.lose(&lost, &held);
+        self.forget(node);
+    }
+
+    /// The disk of a node is another one now: the oracle forgets what nobody can know any more.
+    fn forget(&mut self, node: usize) {
+        let known = self.nodes.iter().enumerate().map(|(number, node)| {
+            let known = Knowledge::of(Signer::new(number as u8).author(), &node.disk);
+            if node.is_damaged { known.without_claims() } else { known }
+        });
+        self.history.lose(&known.collect::<Vec<_>>());
         self.history.forget_seen(node);
     }
 
@@ -422,12 +441,9 @@ impl World {
         let count = this.disk.len() as u64;
         let pick = self.dice.below(count) as usize;
         let Some(key) = this.disk.records().nth(pick).map(|record| record.key()) else { return };
-        let lost = this.disk.clone();
         sure(this.disk.remove(&key));
         this.is_damaged = true;
-        let held: Vec<&Memory> = self.nodes.iter().map(|node| &node.disk).collect();
-        self.history.lose(&lost, &held);
-        self.history.forget_seen(node);
+        self.forget(node);
     }
 
     pub(super) fn pins(&self, node: usize) -> BTreeMap<crate::sync::hash::Key, crate::ipld::Cid> {

@@ -82,8 +82,10 @@ impl<K: Sign> Core<K> {
     /// Ends a session in which everything of the peer was compared.
     pub(super) fn end_complete(&mut self, peer: &Peer, now: Now) {
         let me = self.keys.author();
-        let coverage = self.session(peer).and_then(|session| session.coverage.take());
-        if let Some(coverage) = coverage {
+        let session = self.session(peer);
+        let told =
+            session.and_then(|session| Some((session.coverage.take()?, session.roots.floor)));
+        if let Some((coverage, floor)) = told {
             if self.authoring == Authoring::MustAsk {
                 self.clock.lift(coverage.vector.get(&me));
                 self.authoring = Authoring::Ready;
@@ -95,6 +97,7 @@ impl<K: Sign> Core<K> {
             if let Some(author) = self.author_of(peer) {
                 self.unsaved.vector |= self.vector.raise(author, coverage.node_hlc);
             }
+            self.adopt_floor(floor, now);
         }
         if let Some(link) = self.links.get_mut(peer) {
             link.was_equal = true;
