@@ -13,6 +13,7 @@
 //! - `store`: the blockstore, packs and index. `db`: the state database. `repo`: `$IPFS_PATH`.
 //! - `config`: Kubo's JSON config.
 //! - `psa`: the Pinning Service API and a client of it. `http_client`: a client of HTTP servers.
+//! - `tunnel`: connections of other programs over streams of libp2p.
 //! - `net`: addresses, filters, peering; libp2p.
 //! - `ipld`, `ipns`, `unixfs`, `car`, `tar`: pure.
 
@@ -36,4 +37,5 @@ pub mod repo;
 pub mod store;
 pub mod sync;
 pub mod tar;
+pub mod tunnel;
 pub mod unixfs;

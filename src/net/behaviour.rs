@@ -11,6 +11,7 @@ use libp2p_identity::Keypair;
 
 use super::kad::{self, Kademlia, Table};
 use super::limits::Limits;
+use super::mounts::{self, Mounts};
 use super::{bitswap, gossip};
 
 /// The protocol version that Kubo tells.
@@ -35,6 +36,8 @@ pub(super) struct Behaviour {
     pub(super) kademlia_lan: Kademlia,
     pub(super) kademlia_wan: Kademlia,
     pub(super) streams: libp2p_stream::Behaviour,
+    /// Behind those of the node itself: theirs is a name that both have.
+    pub(super) mounts: mounts::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) gossip: Toggle<gossip::Behaviour>,
     /// Behind the limits: a connection that they refuse is none to it.
@@ -57,11 +60,12 @@ pub(super) struct Parts<'a> {
     pub(super) bitswap: Option<bitswap::Behaviour>,
     /// Belongs to the relay's transport.
     pub(super) relay: relay::client::Behaviour,
+    pub(super) mounts: Mounts,
 }
 
 impl Behaviour {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { keypair, agent, limits: most, mdns, gossip, bitswap, relay } = parts;
+        let Parts { keypair, agent, limits: most, mdns, gossip, bitswap, relay, mounts } = parts;
         let identify =
             identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keypair)
                 .with_agent_version(agent.to_owned())
@@ -83,6 +87,7 @@ impl Behaviour {
             kademlia_lan: kad::behaviour(keypair.public().to_peer_id(), Table::Lan),
             kademlia_wan: kad::behaviour(keypair.public().to_peer_id(), Table::Wan),
             streams: libp2p_stream::Behaviour::new(),
+            mounts: mounts::Behaviour(mounts),
             autonat: autonat::v1::Behaviour::new(
                 keypair.public().to_peer_id(),
                 autonat::v1::Config::default(),

@@ -26,6 +26,7 @@ mod limits;
 mod mask;
 mod members;
 mod meter;
+mod mounts;
 mod opening;
 mod peers;
 mod ping;
@@ -50,6 +51,7 @@ pub use libp2p_stream::Control;
 pub use limits::{Limit, Limits, Resources, Scope, Use};
 pub use mask::{Mask, MaskError};
 pub use meter::Bandwidth;
+pub use mounts::Mounted;
 pub use multiaddr::Multiaddr;
 pub use peers::{Connection, Direction, Identified, Peer, PeerEvent};
 pub use ping::Pinger;
@@ -71,6 +73,7 @@ use behaviour::Behaviour;
 use dial::Dials;
 use gate::Gate;
 use meter::Meter;
+use mounts::Mounts;
 use peers::Peers;
 use service::Command;
 use tcp::{expand, multiaddr_of, tcp_socket};
@@ -156,6 +159,7 @@ struct Inner {
     meter: Meter,
     events: broadcast::Sender<PeerEvent>,
     streams: Control,
+    mounts: Mounts,
     is_private: bool,
     has_gossip: bool,
     limits: Limits,
@@ -261,6 +265,7 @@ impl Network {
         let set_up = |gossip| gossip::set_up(&options.keypair, gossip).map_err(Error::Gossip);
         let (gossip_behaviour, gossip) = options.gossip.as_ref().map(set_up).transpose()?.unzip();
         let is_private = options.swarm_key.is_some();
+        let mounts = Mounts::default();
         let behaviour = Behaviour::new(behaviour::Parts {
             keypair: &options.keypair,
             agent: &options.agent,
@@ -269,6 +274,7 @@ impl Network {
             gossip: gossip_behaviour,
             bitswap,
             relay,
+            mounts: mounts.clone(),
         });
         let streams = behaviour.streams.new_control();
         let mut swarm = Swarm::new(transport, behaviour, peer_id, swarm_config());
@@ -282,6 +288,7 @@ impl Network {
             meter,
             events: broadcast::channel(EVENTS_MAX).0,
             streams,
+            mounts,
             is_private,
             has_gossip: gossip.is_some(),
             limits: options.limits,
@@ -295,7 +302,6 @@ impl Network {
             peers: Mutex::default(),
             tables: Mutex::default(),
         });
-        let mounts = inner.streams.clone().accept(service::MOUNTS).ok();
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let service = Service {
             swarm,
@@ -304,7 +310,6 @@ impl Network {
             dials: Dials::default(),
             lookups: kad::Lookups::default(),
             closing: Vec::new(),
-            mounts,
             complaints: complaints::Complaints::default(),
             gossip,
         };
@@ -445,6 +450,18 @@ impl Network {
     #[must_use]
     pub fn streams(&self) -> Control {
         self.inner.streams.clone()
+    }
+
+    /// Accepts streams of `protocol` until it is unmounted; `None` when it is mounted already. A
+    /// protocol that the node itself speaks stays with the node.
+    #[must_use]
+    pub fn mount(&self, protocol: StreamProtocol) -> Option<Mounted> {
+        self.inner.mounts.mount(protocol)
+    }
+
+    /// Accepts streams of `protocol` no longer; those that are open go on.
+    pub fn unmount(&self, protocol: &str) {
+        self.inner.mounts.unmount(protocol);
     }
 
     /// Opens a stream to a peer that is connected.

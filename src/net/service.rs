@@ -9,9 +9,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Stream, StreamProtocol, identify, mdns, ping};
+use libp2p::{identify, mdns, ping};
 use libp2p_identity::PeerId;
-use libp2p_stream::IncomingStreams;
 use multiaddr::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -27,10 +26,6 @@ use super::peers::{Direction, Opened, PeerEvent};
 
 /// How often rates are worked out.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Where Kubo's `p2p listen` mounts its protocols. Nothing is mounted: a stream is reset, as Kubo
-/// does with one for which nobody listens.
-pub(super) const MOUNTS: StreamProtocol = StreamProtocol::new("/x/");
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -65,7 +60,6 @@ pub struct Service {
     pub(super) complaints: Complaints,
     /// Together with `gossip` of the behaviour, or not at all.
     pub(super) gossip: Option<Gossip>,
-    pub(super) mounts: Option<IncomingStreams>,
 }
 
 /// Connections that somebody waits to see closed. Bounded by the connections.
@@ -99,7 +93,6 @@ impl Service {
                 }
                 // The handle keeps a sender: the channel ends with the last of them.
                 Some(command) = self.commands.recv() => self.command(command),
-                Some(_) = next(&mut self.mounts) => {}
                 event = self.swarm.select_next_some() => self.event(event),
             }
             self.count_pending();
@@ -213,7 +206,7 @@ impl Service {
             BehaviourEvent::Gossip(event) => {
                 self.with_gossip(|gossip, behaviour| gossip.event(behaviour, event));
             }
-            BehaviourEvent::Bitswap(never) => match never {},
+            BehaviourEvent::Bitswap(never) | BehaviourEvent::Mounts(never) => match never {},
         }
     }
 
@@ -292,8 +285,4 @@ impl Service {
         // Nobody listening is no error.
         let _ = self.inner.events.send(event);
     }
-}
-
-async fn next(streams: &mut Option<IncomingStreams>) -> Option<(PeerId, Stream)> {
-    streams.as_mut()?.next().await
 }

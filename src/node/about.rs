@@ -11,7 +11,7 @@ use crate::ipld::Cid;
 use crate::net::{self, Multiaddr};
 
 /// What a libp2p host of this node speaks, by Kubo's names; the network serves them as it grows.
-const PROTOCOLS: [&str; 13] = [
+pub(super) const PROTOCOLS: [&str; 13] = [
     "/ipfs/bitswap",
     "/ipfs/bitswap/1.0.0",
     "/ipfs/bitswap/1.1.0",

@@ -46,6 +46,7 @@ pub mod start;
 mod subsystems;
 mod swarm;
 mod traverse;
+pub mod tunnels;
 pub mod verify_pins;
 pub mod version;
 mod walk;
@@ -75,6 +76,7 @@ use crate::pins::Pins;
 use crate::replicate;
 use crate::repo::{Identity, Repo};
 use crate::store::Store;
+use crate::tunnel::Tunnels;
 
 /// A handle to the node. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -105,6 +107,8 @@ pub struct Parts {
     pub network: Option<Network>,
     /// Whether people can publish and subscribe.
     pub has_pubsub: bool,
+    /// Connections of other programs over its streams; with the network.
+    pub tunnels: Option<Tunnels>,
     /// The client of other people's HTTP servers.
     pub http_client: http_client::Client,
     /// Which network that is.

@@ -17,12 +17,13 @@ use super::{
 use crate::db::Db;
 use crate::http_client;
 use crate::mfs::{self, Mfs};
-use crate::net::SwarmKey;
+use crate::net::{Network, SwarmKey};
 use crate::pins;
 use crate::replicate;
 use crate::repo::Repo;
 use crate::store::{self, Store};
 use crate::sync;
+use crate::tunnel::Tunnels;
 
 /// How a node is started.
 #[derive(Debug, Clone, Default)]
@@ -151,6 +152,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         names: names::State::new(ipns_pubsub),
         provider: provider.as_ref().map(|(handle, _)| handle.clone()),
         mfs,
+        tunnels: network.clone().map(|network| tunnels(network, &mut tasks, &shutdown)),
         network,
         http_client: http_client::Client::default(),
         membership,
@@ -193,6 +195,17 @@ async fn open(repo: &Repo) -> Result<(Store, Db), Error> {
     let db = Db::open(&repo.path().join("state.sqlite"), &schemas)?;
     first_start::ensure(&db, &store).await?;
     Ok((store, db))
+}
+
+/// Tunnels over a network.
+fn tunnels(network: Network, tasks: &mut network::Tasks, shutdown: &CancellationToken) -> Tunnels {
+    let (tunnels, service) = Tunnels::new(network);
+    let stop = shutdown.clone();
+    tasks.spawn(async move {
+        service.run(stop.cancelled_owned()).await;
+        ("tunnels", Ok(()))
+    });
+    tunnels
 }
 
 /// Starts what a node does by itself.

@@ -65,6 +65,12 @@ impl Node {
         self.repo().config().flag(path)
     }
 
+    /// A text of the config, when it is set.
+    #[must_use]
+    pub fn config_text(&self, path: &str) -> Option<String> {
+        self.repo().config().text(path).map(str::to_owned)
+    }
+
     /// A number of the config, when it is set.
     #[must_use]
     pub fn config_integer(&self, path: &str) -> Option<i64> {

@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
             "sync",
             "tar",
+            "tunnel",
             "unixfs",
         ],
     ),
@@ -43,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // L1
     ("pins", &["db", "ipld", "store"]),
     ("exchange", &["ipld", "net", "store"]),
+    ("tunnel", &["net"]),
     ("psa", &["config", "http_client", "ipld"]),
     // L0
     ("repo", &["config", "ipld"]),

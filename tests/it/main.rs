@@ -42,3 +42,5 @@ mod rpc_transport;
 mod store_contract;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tunnels;

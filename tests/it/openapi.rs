@@ -278,16 +278,21 @@ fn page(description: &Description) -> String {
         .map(|command| format!("`{}`", command.path))
         .collect();
     let notes = include_str!("compatibility-notes.md");
+    let later = match later.as_slice() {
+        [] => String::new(),
+        later => format!(
+            "## {} commands that are not there yet\n\n\
+             They answer 501 with a JSON error that names the command.\n\n{}.\n\n",
+            later.len(),
+            later.join(", "),
+        ),
+    };
     format!(
         "{notes}\n## {count} commands that answer as Kubo does\n\n\
          | command | arguments | options | answer | |\n|---|---|---|---|---|\n{full}\n\
-         ## {} commands that are not there yet\n\n\
-         They answer 501 with a JSON error that names the command.\n\n{}.\n\n\
-         ## {} commands that Kubo has removed\n\nThey answer Kubo's error.\n\n{}.\n\n\
+         {later}## {} commands that Kubo has removed\n\nThey answer Kubo's error.\n\n{}.\n\n\
          ## {} commands of the command line alone\n\n\
          404 over HTTP, as in Kubo.\n\n{}.\n",
-        later.len(),
-        later.join(", "),
         gone.len(),
         gone.join(", "),
         cli.len(),

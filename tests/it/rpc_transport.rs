@@ -228,9 +228,10 @@ async fn shutdown_answers_before_the_node_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_is_not_there_yet_says_so() {
     let server = TestServer::start().await;
-    let answer = server.post("/api/v0/p2p/listen?arg=/x/a&arg=/ip4/127.0.0.1/tcp/1").await;
+    server.rpc("config?arg=Experimental.FilestoreEnabled&arg=true&bool=true").await.text();
+    let answer = server.post("/api/v0/filestore/ls").await;
     assert_eq!(status(&answer), "501");
-    assert!(answer.contains("not available yet in pinmesh: p2p/listen"), "{answer}");
+    assert!(answer.contains("not available yet in pinmesh: filestore/ls"), "{answer}");
     let answer = server.post("/api/v0/p2p/listen").await;
     assert_eq!(status(&answer), "400");
     assert!(answer.ends_with("argument \"protocol\" is required\n"), "{answer}");

@@ -4,8 +4,8 @@
 //! Data only.
 
 use super::super::{
-    bitswap, bootstrap, commands, config, diag, filestore, id, log, provide, refs, repo, stats,
-    version,
+    bitswap, bootstrap, commands, config, diag, filestore, id, log, mount, provide, refs, repo,
+    stats, version,
 };
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, later, string, strings, text};
@@ -112,11 +112,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .status(Status::Experimental)
         .options(&[string(&["log-level"]).or(Default::Str(""))])
         .run(|request| Box::pin(log::tail(request))),
-    later("mount", Class::One).status(Status::Experimental).options(&[
-        string(&["ipfs-path", "f"]),
-        string(&["ipns-path", "n"]),
-        string(&["mfs-path", "m"]),
-    ]),
+    later("mount", Class::One)
+        .status(Status::Experimental)
+        .options(&[
+            string(&["ipfs-path", "f"]),
+            string(&["ipns-path", "n"]),
+            string(&["mfs-path", "m"]),
+        ])
+        .run(|request| Box::pin(mount::mount(request))),
     group("repo"),
     later("repo/gc", Class::Many)
         .options(&[flag(&["stream-errors"]), flag(&["quiet", "q"]), flag(&["silent"])])

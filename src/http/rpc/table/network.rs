@@ -3,7 +3,7 @@
 //!
 //! Data only.
 
-use super::super::{bitswap, ping, provide, pubsub, resources, routing, swarm};
+use super::super::{bitswap, p2p, ping, provide, pubsub, resources, routing, swarm};
 use super::{Class, Command, Default, Status};
 use super::{file, flag, group, int, later, removed, string, text};
 
@@ -34,16 +34,20 @@ pub(super) const COMMANDS: &[Command] = &[
         .options(&[flag(&["verbose", "v"])])
         .run(|request| Box::pin(routing::query(request))),
     group("p2p").status(Status::Experimental),
-    later("p2p/close", Class::One).status(Status::Experimental).options(&[
-        flag(&["all", "a"]),
-        string(&["protocol", "p"]),
-        string(&["listen-address", "l"]),
-        string(&["target-address", "t"]),
-    ]),
+    later("p2p/close", Class::One)
+        .status(Status::Experimental)
+        .options(&[
+            flag(&["all", "a"]),
+            string(&["protocol", "p"]),
+            string(&["listen-address", "l"]),
+            string(&["target-address", "t"]),
+        ])
+        .run(|request| Box::pin(p2p::close(request))),
     later("p2p/forward", Class::Nothing)
         .status(Status::Experimental)
         .args(&[text("protocol"), text("listen-address"), text("target-address")])
-        .options(&[flag(&["allow-custom-protocol"]), flag(&["foreground", "f"])]),
+        .options(&[flag(&["allow-custom-protocol"]), flag(&["foreground", "f"])])
+        .run(|request| Box::pin(p2p::forward(request))),
     later("p2p/listen", Class::Nothing)
         .status(Status::Experimental)
         .args(&[text("protocol"), text("target-address")])
@@ -51,16 +55,22 @@ pub(super) const COMMANDS: &[Command] = &[
             flag(&["allow-custom-protocol"]),
             flag(&["report-peer-id", "r"]),
             flag(&["foreground", "f"]),
-        ]),
-    later("p2p/ls", Class::One).status(Status::Experimental).options(&[flag(&["headers", "v"])]),
+        ])
+        .run(|request| Box::pin(p2p::listen(request))),
+    later("p2p/ls", Class::One)
+        .status(Status::Experimental)
+        .options(&[flag(&["headers", "v"])])
+        .run(|request| Box::pin(p2p::ls(request))),
     group("p2p/stream").status(Status::Experimental),
     later("p2p/stream/close", Class::Nothing)
         .status(Status::Experimental)
         .args(&[text("id").optional()])
-        .options(&[flag(&["all", "a"])]),
+        .options(&[flag(&["all", "a"])])
+        .run(|request| Box::pin(p2p::stream_close(request))),
     later("p2p/stream/ls", Class::One)
         .status(Status::Experimental)
-        .options(&[flag(&["headers", "v"])]),
+        .options(&[flag(&["headers", "v"])])
+        .run(|request| Box::pin(p2p::stream_ls(request))),
     later("ping", Class::Many)
         .args(&[text("peer ID").variadic().stdin()])
         .options(&[int(&["count", "n"]).or(Default::Int(10))])
