@@ -5,6 +5,7 @@
 //! `swarm invite` are here; every other command is a call of the RPC, of a running daemon or of a node that this
 //! process starts for the one command. Owns no state.
 
+mod chroot;
 mod client;
 mod daemon;
 mod group;

@@ -14,7 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::client::{self, Address, Call};
 use super::upload::Upload;
-use super::{Global, keys};
+use super::{Global, chroot, keys};
 use crate::http::rpc::table::{self, Class, Command, Kind, OptionDef};
 use crate::http::{self, Listener};
 use crate::node::{start, version};
@@ -80,6 +80,10 @@ fn here(global: &Global, line: &Line) -> anyhow::Result<()> {
             let size = size.map_err(|_| anyhow!("the size is no number"))?;
             let algorithm = line.option("type").unwrap_or("ed25519");
             keys::rotate(global, line.option("oldkey"), algorithm, size)
+        }
+        "files/chroot" => {
+            let cid = line.arguments.first().map(String::as_str);
+            chroot::run(global, cid, line.flag("confirm"))
         }
         path => bail!("{} is not available in pinmesh", path.replace('/', " ")),
     }

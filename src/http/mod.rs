@@ -6,6 +6,7 @@
 mod metrics;
 mod mux;
 mod options;
+mod psa;
 mod reply;
 pub mod rpc;
 mod server;

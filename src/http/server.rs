@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::mux;
 use super::options::Options;
+use super::psa;
 use super::reply::Body;
 use super::rpc::body::Body as RequestBody;
 use super::rpc::commands_log::CommandLog;
@@ -118,6 +119,7 @@ pub struct Server {
 struct App {
     rpc: Rpc,
     guard: Guard,
+    psa: Option<psa::Service>,
     options: Arc<Options>,
 }
 
@@ -146,7 +148,8 @@ impl Server {
         let port = listener.tcp_address().map(|address| address.port());
         let guard = Guard::new(&self.options, port);
         let node = self.rpc.node.clone();
-        let app = Arc::new(App { rpc: self.rpc, guard, options: self.options });
+        let psa = psa::Service::new(&self.options);
+        let app = Arc::new(App { rpc: self.rpc, guard, psa, options: self.options });
         let router: Router = Router::new().fallback(handle).with_state(app);
         let stopping = CancellationToken::new();
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -267,6 +270,9 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response<axum:
 
 async fn answer(app: &App, call: &Call, headers: &HeaderMap, body: RequestBody) -> Response<Body> {
     let target = &call.target;
+    if let Some(service) = app.psa.as_ref().filter(|_| psa::Service::has(&target.path)) {
+        return service.answer(&app.rpc.node, target, headers, body).await;
+    }
     if let Some(answer) = mux::route(target, headers, &app.guard, &app.options) {
         return answer;
     }

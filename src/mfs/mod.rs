@@ -40,7 +40,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rusqlite::OptionalExtension as _;
 
-use crate::db::{self, Db, Schema, fail};
+use crate::db::{self, Db, Schema, Transaction, fail};
 use crate::exchange::{Exchange, Reach};
 use crate::ipld::{Cid, PbLink};
 use crate::store::{Session, Store};
@@ -119,10 +119,7 @@ impl Mfs {
     /// # Errors
     /// When the root cannot be read, or is no directory.
     pub async fn open(db: Db, exchange: Exchange, options: Options) -> Result<Self, Error> {
-        let stored: Option<Vec<u8>> = db.read(|connection| {
-            let row = connection.query_row("SELECT cid FROM mfs_root", [], |row| row.get(0));
-            row.optional().map_err(db::Error::from)
-        })?;
+        let stored = stored_root(&db)?;
         let store = exchange.store().clone();
         let nodes = Nodes::new(store.clone());
         let session = Arc::new(store.session());
@@ -201,17 +198,7 @@ impl Mfs {
         }
         fail::point("mfs-before-root");
         let bytes = root.cid.to_bytes();
-        self.0
-            .db
-            .write(move |tx| {
-                tx.execute(
-                    "INSERT INTO mfs_root (id, cid) VALUES (0, ?1)
-                     ON CONFLICT (id) DO UPDATE SET cid = excluded.cid",
-                    [bytes],
-                )?;
-                Ok::<(), Error>(())
-            })
-            .await?;
+        self.0.db.write(move |tx| put_root(tx, &bytes)).await?;
         fail::point("mfs-after-root");
         *flushed = version;
         let mut current = self.current();
@@ -346,6 +333,35 @@ impl Mfs {
 }
 
 /// The entry of a stored root.
+/// Makes `root` the root of the tree in `db`, which nobody has open, whatever it was before: that is
+/// given back, when it can be read. Who calls has seen that it is a directory, and durable.
+///
+/// # Errors
+/// When the database fails.
+pub async fn replace_root(db: &Db, root: Cid) -> Result<Option<Cid>, Error> {
+    let old = stored_root(db)?;
+    let bytes = root.to_bytes();
+    db.write(move |tx| put_root(tx, &bytes)).await?;
+    Ok(old.and_then(|old| Cid::from_bytes(&old).ok()))
+}
+
+/// The bytes of the CID of the root that the table names.
+fn stored_root(db: &Db) -> Result<Option<Vec<u8>>, Error> {
+    db.read(|connection| {
+        let row = connection.query_row("SELECT cid FROM mfs_root", [], |row| row.get(0));
+        Ok(row.optional().map_err(db::Error::from)?)
+    })
+}
+
+fn put_root(tx: &Transaction<'_>, root: &[u8]) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO mfs_root (id, cid) VALUES (0, ?1)
+         ON CONFLICT (id) DO UPDATE SET cid = excluded.cid",
+        [root],
+    )?;
+    Ok(())
+}
+
 fn root_entry(store: &Store, cid: Cid) -> Result<Entry, Error> {
     let not_found = || crate::exchange::Error::NotFound(cid.clone());
     let block = store.get(&cid)?.ok_or_else(not_found)?;

@@ -32,11 +32,7 @@ pub(super) async fn ensure(db: &Db, store: &Store) -> Result<(), Error> {
     if done.is_some() {
         return Ok(());
     }
-    let cid = empty_directory()?;
-    let session = store.session();
-    let data = Bytes::from_static(EMPTY_DIRECTORY);
-    session.put(Block { cid: cid.clone(), data }).await?;
-    session.flush().await?;
+    let cid = put_empty_directory(store).await?;
     db.write(move |tx| {
         pins::add(tx, &cid, Mode::Recursive, "")?;
         tx.execute("INSERT INTO first_start (done) VALUES (1)", []).map_err(db::Error::from)?;
@@ -44,6 +40,16 @@ pub(super) async fn ensure(db: &Db, store: &Store) -> Result<(), Error> {
     })
     .await
     .map_err(Error::failed)
+}
+
+/// Makes sure that the empty UnixFS directory is here, durably.
+pub(super) async fn put_empty_directory(store: &Store) -> Result<Cid, Error> {
+    let cid = empty_directory()?;
+    let session = store.session();
+    let data = Bytes::from_static(EMPTY_DIRECTORY);
+    session.put(Block { cid: cid.clone(), data }).await?;
+    session.flush().await?;
+    Ok(cid)
 }
 
 /// The empty UnixFS directory.

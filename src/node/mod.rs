@@ -8,6 +8,7 @@ mod bitswap;
 pub mod block;
 mod blocking;
 pub mod cat;
+pub mod chroot;
 pub mod dag;
 pub mod dag_stat;
 mod error;
@@ -30,6 +31,7 @@ mod network;
 pub mod object;
 pub mod pin;
 pub mod pin_remote;
+pub mod pin_service;
 pub mod ping;
 pub mod pinset;
 pub mod produce;
@@ -109,6 +111,8 @@ pub struct Parts {
     pub has_pubsub: bool,
     /// Connections of other programs over its streams; with the network.
     pub tunnels: Option<Tunnels>,
+    /// Tells who works off the pins that others ask for.
+    pub pin_requests: pin_service::Bell,
     /// The client of other people's HTTP servers.
     pub http_client: http_client::Client,
     /// Which network that is.

@@ -12,13 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Membership, Node, Parts, bitswap, files, first_start, hold, members, names, network,
-    pinset, provider, pubsub, records, republish, version,
+    pin_service, pinset, provider, pubsub, records, republish, version,
 };
+use crate::config::Config;
 use crate::db::Db;
 use crate::http_client;
 use crate::mfs::{self, Mfs};
 use crate::net::{Network, SwarmKey};
 use crate::pins;
+use crate::psa;
 use crate::replicate;
 use crate::repo::Repo;
 use crate::store::{self, Store};
@@ -136,8 +138,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     };
     let provides = network.is_some() && config.flag("Provide.Enabled") != Some(false);
     let provider = provides.then(provider::queue);
-    let ipns_pubsub =
-        network.is_some() && (options.ipns_pubsub || config.flag("Ipns.UsePubsub") == Some(true));
+    let ipns_pubsub = network.is_some() && follows_names(&config, &options);
     let mfs = Mfs::open(db.clone(), exchange.clone(), files::options(&config)?).await;
     let mfs = mfs.map_err(files::unusable_root)?;
     let pinset = pinset::Pinset::new(db.clone(), ledger);
@@ -154,6 +155,7 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
         mfs,
         tunnels: network.clone().map(|network| tunnels(network, &mut tasks, &shutdown)),
         network,
+        pin_requests: pin_service::Bell::default(),
         http_client: http_client::Client::default(),
         membership,
         agent,
@@ -179,8 +181,13 @@ fn spawn_pinset(node: &Node, ledger: pinset::Ledger, tasks: &mut network::Tasks)
     tasks.spawn(async move { ("pinset", service.run(stop).await) });
 }
 
+/// Whether names are followed over pubsub.
+fn follows_names(config: &Config, options: &Options) -> bool {
+    options.ipns_pubsub || config.flag("Ipns.UsePubsub") == Some(true)
+}
+
 /// Opens what is on disk.
-async fn open(repo: &Repo) -> Result<(Store, Db), Error> {
+pub(super) async fn open(repo: &Repo) -> Result<(Store, Db), Error> {
     let store = Store::open(repo.path(), store::Options::default())?;
     let schemas = [
         pins::SCHEMA,
@@ -190,6 +197,7 @@ async fn open(repo: &Repo) -> Result<(Store, Db), Error> {
         mfs::SCHEMA,
         pinset::SCHEMA,
         replicate::SCHEMA,
+        psa::SCHEMA,
         sync::db::SCHEMA,
     ];
     let db = Db::open(&repo.path().join("state.sqlite"), &schemas)?;
@@ -223,6 +231,13 @@ fn spawn_services(
     }
     if let Some(ledger) = node.pinset().ledger().cloned() {
         spawn_pinset(node, ledger, tasks);
+    }
+    if node.is_daemon() {
+        let (worker, stop) = (pin_service::Worker::new(node.clone()), node.clone());
+        tasks.spawn(async move {
+            worker.run(stop.stopped()).await;
+            ("requested pins", Ok(()))
+        });
     }
     let Some(network) = node.network().cloned() else { return Ok(()) };
     let (service, stop) = (hold::service(node), node.clone());

@@ -1,14 +1,20 @@
-//! The IPFS Pinning Service API 1.0: what its messages say, and a client of it.
+//! The IPFS Pinning Service API 1.0: what its messages say, a client of it, and what this node is
+//! asked as a service.
 //!
 //! The client knows where a service is and how to be let in; which services there are is the
-//! config's business, and which DAG is worth pinning the node's. Keeps no state. Texts of errors are
-//! those of Kubo's client (boxo pinning/remote/client).
+//! config's business, and which DAG is worth pinning the node's. It keeps no state. Texts of its
+//! errors are those of Kubo's client (boxo pinning/remote/client). What others ask this node for is in
+//! [`Requests`]; working that off is the node's.
 
 mod client;
 mod decode;
+pub mod message;
+mod requests;
 
 pub use client::{Error, Filter, LIMIT_DEFAULT, NewPin, Page, Service, check_endpoint};
 pub use decode::RemotePin;
+pub use message::{NewRequest, Query};
+pub use requests::{Insert, Outcome, Released, Request, Requests, SCHEMA};
 
 /// How far a service is with a pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

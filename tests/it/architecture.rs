@@ -45,7 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pins", &["db", "ipld", "store"]),
     ("exchange", &["ipld", "net", "store"]),
     ("tunnel", &["net"]),
-    ("psa", &["config", "http_client", "ipld"]),
+    ("psa", &["config", "db", "http_client", "ipld"]),
     // L0
     ("repo", &["config", "ipld"]),
     ("net", &["config", "ipld", "ipns"]),

@@ -25,6 +25,8 @@ mod net_members;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod psa;
+#[cfg(test)]
 mod rpc_block;
 #[cfg(test)]
 mod rpc_dag;

@@ -16,6 +16,8 @@ use pinmesh::unixfs::read::{FileReader, FileStep, Node};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use crate::support::daemon::{Daemon, fresh_repo, run};
+
 /// Small chunks and a small directory: files of several layers, and HAMTs that come and go.
 const CHUNKER: &str = "size-37";
 const THRESHOLD: u64 = 320;
@@ -348,4 +350,43 @@ fn random_operations_leave_what_an_import_of_the_same_tree_gives() {
         let text: String = error.to_string().chars().take(20_000).collect();
         panic!("{text}");
     }
+}
+
+#[test]
+fn another_root_is_set_where_no_daemon_runs() {
+    let repo = fresh_repo();
+    let said = |arguments: &[&str]| {
+        let output = run(repo.path(), &[&["files", "chroot"], arguments].concat());
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        String::from_utf8(text).unwrap()
+    };
+    let text = said(&[]);
+    assert!(text.contains("pass --confirm to proceed"), "{text}");
+    let empty = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
+    assert!(run(repo.path(), &["files", "mkdir", "/a"]).status.success());
+    let stat = run(repo.path(), &["files", "stat", "--hash", "/"]);
+    let root = String::from_utf8(stat.stdout).unwrap().trim().to_owned();
+    assert_ne!(root, empty);
+    let text = said(&["--confirm"]);
+    assert!(text.starts_with(&format!("MFS root changed from {root} to {empty}\n")), "{text}");
+    assert!(text.contains(&format!("The old root {root} will be garbage collected")), "{text}");
+    assert_eq!(run(repo.path(), &["files", "ls"]).stdout, b"");
+    said(&["--confirm", &root]);
+    assert_eq!(run(repo.path(), &["files", "ls"]).stdout, b"a\n");
+    let absent = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
+    let text = said(&["--confirm", absent]);
+    assert!(text.contains("does not exist locally"), "{text}");
+    let text = said(&["--confirm", "nonsense"]);
+    assert!(text.contains("invalid CID \"nonsense\""), "{text}");
+    let file = repo.path().join("file");
+    std::fs::write(&file, vec![7; 300_000]).unwrap();
+    let added = run(repo.path(), &["add", "-Q", file.to_str().unwrap()]);
+    let file = String::from_utf8(added.stdout).unwrap().trim().to_owned();
+    let text = said(&["--confirm", &file]);
+    assert!(text.contains("new root must be a directory, got File"), "{text}");
+    let daemon = Daemon::start(repo.path(), &["--offline"]);
+    let text = said(&["--confirm"]);
+    assert!(text.contains("opening repo (is the daemon running?)"), "{text}");
+    daemon.signal("TERM");
+    assert!(daemon.end().0.success());
 }

@@ -250,12 +250,14 @@ fn authorizations(options: &Options) -> Option<HashMap<String, Vec<String>>> {
         return None;
     }
     let entries = options.authorizations.iter();
-    let entry = |(secret, paths): &(String, Vec<String>)| Some((header_of(secret)?, paths.clone()));
+    let entry = |(_, secret, paths): &(String, String, Vec<String>)| {
+        Some((header_of(secret)?, paths.clone()))
+    };
     Some(entries.filter_map(entry).collect())
 }
 
 /// The `Authorization` header that a configured secret stands for.
-fn header_of(secret: &str) -> Option<String> {
+pub(in crate::http) fn header_of(secret: &str) -> Option<String> {
     match secret.split_once(':') {
         _ if secret.is_empty() => None,
         None => Some(format!("Bearer {secret}")),

@@ -25,31 +25,50 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A fresh node, online but without peers, on a free port of loopback.
     pub(crate) async fn start() -> Self {
-        Self::start_in(None).await
+        Self::start_with(|config| config).await
+    }
+
+    /// The same with a config of its own.
+    pub(crate) async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
+        Self::start_in(None, change).await
     }
 
     /// The same in the private network of this swarm key.
     pub(crate) async fn start_member(swarm_key: &str) -> Self {
-        Self::start_in(Some(swarm_key)).await
+        Self::start_in(Some(swarm_key), |config| config).await
     }
 
     /// The same in the private network of another node.
     pub(crate) async fn start_with_key_of(other: &Self) -> Self {
-        let key = std::fs::read_to_string(other.directory().join("swarm.key")).unwrap();
-        Self::start_in(Some(&key)).await
+        Self::start_with_key_and(other, |config| config).await
     }
 
-    async fn start_in(swarm_key: Option<&str>) -> Self {
+    /// The same with a config of its own.
+    pub(crate) async fn start_with_key_and(
+        other: &Self,
+        change: impl FnOnce(Config) -> Config,
+    ) -> Self {
+        let key = std::fs::read_to_string(other.directory().join("swarm.key")).unwrap();
+        Self::start_in(Some(&key), change).await
+    }
+
+    async fn start_in(swarm_key: Option<&str>, change: impl FnOnce(Config) -> Config) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let identity = Identity::generate("ed25519", None).unwrap();
         let peer_id = identity.peer_id().to_base58();
         let config = Config::fresh(&peer_id, &identity.private_key_text()).unwrap();
-        let config = config.with_profile("test").unwrap();
+        let config = change(config.with_profile("test").unwrap());
         repo::init(directory.path(), &config).unwrap();
         if let Some(key) = swarm_key {
             repo::write_swarm_key(directory.path(), key).unwrap();
         }
+        Self::start_again(directory).await
+    }
+
+    /// The node of a directory that was stopped.
+    pub(crate) async fn start_again(directory: TempDir) -> Self {
         let repo = Repo::open(directory.path(), None).unwrap();
+        let config = repo.config();
         let options = start::Options { is_daemon: true, ..start::Options::default() };
         let mut running = start::start(repo, options).await.unwrap();
         let listener = Listener::tcp(TcpListener::bind("127.0.0.1:0").await.unwrap());
