@@ -104,10 +104,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let mut tasks = JoinSet::new();
     let suffix = config.text("Version.AgentSuffix").or(options.agent_suffix.as_deref());
     let agent = version::agent(suffix);
-    let membership = match options.offline {
-        true => None,
-        false => Some(Membership::of(&repo, options.public)?),
-    };
+    let online = (!options.offline).then(|| Membership::of(&repo, options.public));
+    let membership = online.transpose()?;
     let (exchange, bitswap) = bitswap::start(store, membership.is_some(), &mut tasks, &shutdown);
     let replication = replicate::Queue::default();
     let key = swarm_key(&repo, membership.as_ref(), &options)?.filter(|_| options.is_daemon);

@@ -1,8 +1,10 @@
 //! Carrying bytes between a connection and a stream, both ways, no faster than either takes them.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::UdpSocket;
 
 use super::endpoint::Connection;
@@ -17,10 +19,11 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 ///
 /// # Errors
 /// When one end breaks off. Dropping the other then tells it so.
-pub(super) async fn both_ways<S>(connection: Connection, mut stream: S) -> io::Result<()>
+pub(super) async fn both_ways<S>(connection: Connection, stream: S) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut stream = Resettable { stream, is_shut: false };
     match connection {
         Connection::Tcp(mut tcp) => {
             let sizes = (BUFFER_BYTES, BUFFER_BYTES);
@@ -60,5 +63,50 @@ where
     tokio::select! {
         done = to_socket => done,
         done = to_stream => done,
+    }
+}
+
+/// A stream of which a reset can be told from its end. Yamux reads both as the end; but what is reset
+/// takes no bytes either, not even none.
+struct Resettable<S> {
+    stream: S,
+    /// Whether this side has said that it sends no more.
+    is_shut: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Resettable<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if buffer.filled().len() == before
+            && !self.is_shut
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_write(cx, &[])
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Resettable<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_shut = true;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
