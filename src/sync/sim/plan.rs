@@ -28,7 +28,21 @@ impl World {
         let move_number = self.dice.below(100);
         self.trace(|| format!("move {move_number} on node {node}, sides {:?}", self.sides));
         match move_number {
-            0..62 => self.change_a_pin(node)?,
+            0..57 => self.change_a_pin(node)?,
+            57 => {
+                let pause_ms = self.dice.below(60_000);
+                self.pause(node, pause_ms);
+            }
+            58 => self.freeze(node),
+            59 => {
+                let op = self.any_op();
+                self.fail_disk(node, &op);
+            }
+            60 => {
+                let other = self.dice.below(self.nodes.len() as u64) as usize;
+                self.cut.insert((node, other));
+            }
+            61 => self.cut.clear(),
             62..66 => self.remove_many(node)?,
             66..76 => {
                 let sides = 1 + self.dice.below(3);
@@ -71,15 +85,19 @@ impl World {
     }
 
     fn change_a_pin(&mut self, node: usize) -> Result<(), Fault> {
+        let op = self.any_op();
+        self.author(node, &[op]).map(|_| ())
+    }
+
+    fn any_op(&mut self) -> Op {
         let cid = any_cid(self.dice.below(self.keys));
-        let op = if self.dice.percent(55) {
+        if self.dice.percent(55) {
             let name = format!("{}", self.dice.below(1_000));
             let mode = if self.dice.percent(10) { Mode::Direct } else { Mode::Recursive };
             Op::Pin(cid, Box::new(Live { name, mode, ..Live::default() }))
         } else {
             Op::Unpin(cid, None)
-        };
-        self.author(node, &[op]).map(|_| ())
+        }
     }
 
     fn remove_many(&mut self, node: usize) -> Result<(), Fault> {

@@ -31,6 +31,12 @@ pub(super) struct Node {
     pub(super) backup: Option<Memory>,
     /// How far its wall clock is off, in milliseconds.
     pub(super) clock_off_ms: i64,
+    /// How much its wall clock runs fast, in millionths.
+    drift_ppm: i64,
+    /// What its wall clock shows for ever, when it stands still.
+    frozen_ms: Option<u64>,
+    /// The process stands still until then.
+    paused_until_ms: u64,
     pub(super) is_suspect: bool,
     /// A record was changed behind the core's back.
     pub(super) is_damaged: bool,
@@ -48,6 +54,8 @@ pub(super) struct World {
     pub(super) history: History,
     /// The side of a partition that a node is on.
     pub(super) sides: Vec<u64>,
+    /// Ways that lose every message although the connection stands.
+    pub(super) cut: BTreeSet<(usize, usize)>,
     pub(super) loss_percent: u64,
     pub(super) twice_percent: u64,
     pub(super) delay_ms: u64,
@@ -77,6 +85,7 @@ impl World {
         let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let count = 2 + dice.below(4) as usize;
         let wrong_clocks = dice.percent(40);
+        let drifting = dice.percent(30);
         let nodes = (0..count).map(|_| {
             let days = 24 * 3_600_000;
             let clock_off_ms = if wrong_clocks && dice.percent(40) {
@@ -89,6 +98,9 @@ impl World {
                 disk: Memory::default(),
                 backup: None,
                 clock_off_ms,
+                drift_ppm: if drifting { dice.below(20_000) as i64 - 10_000 } else { 0 },
+                frozen_ms: None,
+                paused_until_ms: 0,
                 is_suspect: false,
                 is_damaged: false,
                 floor: Hlc(0),
@@ -103,6 +115,7 @@ impl World {
             now_ms: 1_000,
             history: History::new(count),
             sides: vec![0; count],
+            cut: BTreeSet::new(),
             loss_percent: if lossy { dice.below(50) } else { 0 },
             twice_percent: if lossy { dice.below(20) } else { 0 },
             delay_ms: if slow { 60_000 } else { 100 },
@@ -137,8 +150,10 @@ impl World {
     }
 
     pub(super) fn now(&self, node: usize) -> Now {
-        let wall_ms = (EPOCH_MS + self.now_ms).saturating_add_signed(self.nodes[node].clock_off_ms);
-        Now { wall_ms, mono_ms: self.now_ms }
+        let this = &self.nodes[node];
+        let gained_ms = self.now_ms as i64 * this.drift_ppm / 1_000_000;
+        let wall_ms = (EPOCH_MS + self.now_ms).saturating_add_signed(this.clock_off_ms + gained_ms);
+        Now { wall_ms: this.frozen_ms.unwrap_or(wall_ms), mono_ms: self.now_ms }
     }
 
     pub(super) fn lease_ms(&self) -> u64 {
@@ -249,6 +264,9 @@ impl World {
     pub(super) fn author(&mut self, node: usize, ops: &[Op]) -> Result<Option<()>, Fault> {
         let now = self.now(node);
         let this = &mut self.nodes[node];
+        if this.paused_until_ms > now.mono_ms {
+            return Ok(None);
+        }
         let Some(core) = &mut this.core else { return Ok(None) };
         match sure(core.author_all(&mut this.disk, now, ops)) {
             Ok(actions) => {
@@ -313,7 +331,10 @@ impl World {
 
     /// Puts a message on its way, or loses it.
     fn post(&mut self, from: usize, to: usize, mut bytes: Vec<u8>) {
-        if !self.may_talk(from, to) || self.dice.percent(self.loss_percent) {
+        if !self.may_talk(from, to)
+            || self.cut.contains(&(from, to))
+            || self.dice.percent(self.loss_percent)
+        {
             return;
         }
         let times = 1 + u64::from(self.dice.percent(self.twice_percent));
@@ -331,6 +352,35 @@ impl World {
         }
     }
 
+    /// When the process that something will happen to goes on, if it stands still.
+    fn paused_until(&self, due: &Due) -> Option<u64> {
+        let (Due::Message { to: node, .. } | Due::Tick(node) | Due::Start(node)) = due;
+        Some(self.nodes[*node].paused_until_ms).filter(|until_ms| *until_ms > self.now_ms)
+    }
+
+    /// Stops a process for a time; what arrives meanwhile waits.
+    pub(super) fn pause(&mut self, node: usize, ms: u64) {
+        self.nodes[node].paused_until_ms = self.now_ms + ms;
+    }
+
+    /// Stops the wall clock of a node, or lets it jump to where it would be.
+    pub(super) fn freeze(&mut self, node: usize) {
+        let wall_ms = self.now(node).wall_ms;
+        let frozen_ms = &mut self.nodes[node].frozen_ms;
+        *frozen_ms = if frozen_ms.is_none() { Some(wall_ms) } else { None };
+    }
+
+    /// The disk of a node is full: what it does next is not kept, and it opens its pinset anew.
+    pub(super) fn fail_disk(&mut self, node: usize, op: &Op) {
+        let now = self.now(node);
+        let this = &mut self.nodes[node];
+        if let Some(core) = &mut this.core {
+            drop(core.author_all(&mut this.disk.clone(), now, std::slice::from_ref(op)));
+        }
+        self.stop(node);
+        self.start(node);
+    }
+
     /// Lets time pass.
     pub(super) fn advance(&mut self, ms: u64) -> Result<(), Fault> {
         let end_ms = self.now_ms + ms;
@@ -340,6 +390,10 @@ impl World {
             }
             let Some(Reverse((at_ms, _, due))) = self.due.pop() else { break };
             self.now_ms = self.now_ms.max(at_ms);
+            if let Some(until_ms) = self.paused_until(&due) {
+                self.at(until_ms, due);
+                continue;
+            }
             match due {
                 // A partition cuts what is under way too; a delayed copy may come much later.
                 Due::Message { from, to, bytes } => {
@@ -348,7 +402,8 @@ impl World {
                     }
                 }
                 Due::Tick(node) => {
-                    if self.nodes[node].next_tick_ms == at_ms {
+                    // A pause may have put it off.
+                    if self.nodes[node].next_tick_ms <= at_ms {
                         self.step(node, Event::Tick)?;
                     }
                 }
@@ -368,7 +423,10 @@ impl World {
         self.twice_percent = 0;
         self.delay_ms = 100;
         self.sides.fill(0);
+        self.cut.clear();
         for node in 0..self.nodes.len() {
+            self.nodes[node].paused_until_ms = 0;
+            self.nodes[node].frozen_ms = None;
             self.start(node);
         }
         self.connect();
