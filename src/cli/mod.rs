@@ -8,6 +8,7 @@
 mod chroot;
 mod client;
 mod daemon;
+mod demo;
 mod group;
 mod init;
 mod invite;
@@ -18,6 +19,7 @@ mod notify;
 mod print;
 mod rpc;
 mod upload;
+mod view;
 
 use crate::ipld::quote::quote;
 use std::ffi::OsString;
@@ -94,6 +96,15 @@ enum Command {
     /// Interact with the swarm; `swarm invite` lets another node join it.
     #[command(subcommand)]
     Swarm(Swarm),
+    /// Whether the members of the group have the same pins, and what is missing here.
+    Status(view::Watched),
+    /// The pins of the group, and where each of them is.
+    Pins(view::Pins),
+    /// The pins of the group, its members, and what is missing where.
+    #[command(subcommand)]
+    Sync(view::Sync),
+    /// Show what a group is: three nodes on this machine for a moment, and one pinset on all of them.
+    Demo,
     /// Everything else.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -161,6 +172,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             words.insert(0, OsString::from("swarm"));
             rpc::run(&cli.global, &words).map(|()| 0)
         }
+        Some(Command::Status(watched)) => view::status(&cli.global, &watched).map(|()| 0),
+        Some(Command::Pins(arguments)) => view::pins(&cli.global, &arguments).map(|()| 0),
+        Some(Command::Sync(command)) => view::sync(&cli.global, &command).map(|()| 0),
+        Some(Command::Demo) => demo::run(),
         Some(Command::Other(words)) => rpc::run(&cli.global, &words).map(|()| 0),
         None if !cli.group.is_empty() => {
             daemon::run(&cli.global, daemon::Arguments::of_group(cli.group))

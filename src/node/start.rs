@@ -175,6 +175,11 @@ fn spawn_pinset(node: &Node, ledger: pinset::Ledger, tasks: &mut network::Tasks)
         let serving = pinset::held::serve(db, network, holdings, stop);
         tasks.spawn(async move { ("holdings", serving.await) });
     }
+    if let Some(network) = node.network().cloned() {
+        let (db, ledger, stop) = (node.db().clone(), ledger.clone(), stop());
+        let listing = pinset::diff::serve(network, ledger, db, stop);
+        tasks.spawn(async move { ("pin list", listing.await) });
+    }
     let (service, stop) = (pinset::Service::new(node.clone(), ledger), stop());
     tasks.spawn(async move { ("pinset", service.run(stop).await) });
 }

@@ -74,6 +74,11 @@ impl Clock {
         self.offsets.insert(member, offset);
     }
 
+    /// How far a member's wall clock was ahead of ours when it was last heard, in milliseconds.
+    pub(super) fn offset(&self, member: &Author) -> Option<i64> {
+        self.offsets.get(member).copied()
+    }
+
     pub(super) fn forget(&mut self, member: &Author) {
         self.offsets.remove(member);
     }

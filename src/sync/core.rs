@@ -22,6 +22,7 @@ use super::vector::Vector;
 
 mod author;
 mod floor;
+mod known;
 mod links;
 mod members;
 mod merge;
@@ -32,6 +33,7 @@ mod serve;
 mod session;
 
 pub use author::{NotReady, Op};
+pub use known::Known;
 use links::Link;
 use members::Member;
 use merge::Breaker;

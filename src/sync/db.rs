@@ -137,6 +137,22 @@ pub fn live_page(c: &Connection, after: Option<&Key>, limit: usize) -> Result<Ve
     Ok(records)
 }
 
+/// The live pins next to a key that has none: the last before it and the first after it.
+///
+/// # Errors
+/// When the database fails.
+pub fn live_neighbours(c: &Connection, key: &Key) -> Result<(Option<Key>, Option<Key>), Error> {
+    let find = |sql| -> Result<Option<Key>, Error> {
+        let mut statement = c.prepare_cached(sql)?;
+        let key: Option<Vec<u8>> = statement.query_row([key.0], |row| row.get(0)).optional()?;
+        key.map(|key| Ok(Key(array(&key, "sync_leaf")?))).transpose()
+    };
+    let before =
+        find("SELECT key FROM sync_leaf WHERE kind = 0 AND key < ?1 ORDER BY key DESC LIMIT 1")?;
+    let after = find("SELECT key FROM sync_leaf WHERE kind = 0 AND key > ?1 ORDER BY key LIMIT 1")?;
+    Ok((before, after))
+}
+
 const SIGN: u64 = 1 << 63;
 
 fn to_sql(time: u64) -> i64 {

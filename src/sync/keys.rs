@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use libp2p_identity::{PeerId, PublicKey, ed25519};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -22,6 +23,15 @@ const SALT: &[u8] = b"pinsync v1";
 /// The Ed25519 key that a member signs its records with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Author(pub [u8; 32]);
+
+impl Author {
+    /// The peer id whose key this is; members with other kinds of keys have another one.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<PeerId> {
+        let key = ed25519::PublicKey::try_from_bytes(&self.0).ok()?;
+        Some(PublicKey::from(key).to_peer_id())
+    }
+}
 
 impl fmt::Display for Author {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

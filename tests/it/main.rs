@@ -11,6 +11,8 @@ mod crash;
 #[cfg(test)]
 mod daemon;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod gc;
 #[cfg(test)]
 mod group;
@@ -44,5 +46,7 @@ mod rpc_transport;
 mod store_contract;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod sync_view;
 #[cfg(test)]
 mod tunnels;

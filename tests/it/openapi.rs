@@ -251,6 +251,7 @@ fn emission(class: Class) -> &'static str {
 
 fn standing(command: &Command) -> &'static str {
     match command.run {
+        Run::Handler(_) if command.is_own => "extension",
         Run::Handler(_) => "full",
         Run::Later => "later",
         Run::Removed(_) => "removed",
@@ -260,10 +261,12 @@ fn standing(command: &Command) -> &'static str {
 
 /// `docs/compatibility.md`, from the table and the one-line summaries of the description.
 fn page(description: &Description) -> String {
-    let (mut full, mut later, mut gone) = (String::new(), Vec::new(), Vec::new());
+    let (mut full, mut own) = (String::new(), String::new());
+    let (mut later, mut gone) = (Vec::new(), Vec::new());
     let mut count = 0;
     for command in commands() {
         match command.run {
+            Run::Handler(_) if command.is_own => own += &row(command, description),
             Run::Handler(_) => {
                 count += 1;
                 full += &row(command, description);
@@ -290,6 +293,10 @@ fn page(description: &Description) -> String {
     format!(
         "{notes}\n## {count} commands that answer as Kubo does\n\n\
          | command | arguments | options | answer | |\n|---|---|---|---|---|\n{full}\n\
+         ## Commands that Kubo does not have\n\n\
+         They are about the pins of the group. `commands`, which answers as Kubo's does, leaves them \
+         out.\n\n\
+         | command | arguments | options | answer | |\n|---|---|---|---|---|\n{own}\n\
          {later}## {} commands that Kubo has removed\n\nThey answer Kubo's error.\n\n{}.\n\n\
          ## {} commands of the command line alone\n\n\
          404 over HTTP, as in Kubo.\n\n{}.\n",

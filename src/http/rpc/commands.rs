@@ -21,7 +21,7 @@ struct Names {
     names: &'static [&'static str],
 }
 
-/// `commands`: every command, as the table has them.
+/// `commands`: every command that Kubo has, as the table has them.
 pub(super) async fn list(request: Request) -> Result<Reply, Error> {
     let mut root = tree(None, "ipfs", GLOBAL_OPTIONS);
     root.with_options = request.options.bool("flags");
@@ -36,7 +36,7 @@ pub(super) async fn shutdown(request: Request) -> Result<Reply, Error> {
 
 /// A command with all that is in its group. As deep as the table, which is ours.
 fn tree(path: Option<&str>, name: &'static str, options: &'static [OptionDef]) -> Commands {
-    let below = table::table().filter(|command| command.parent() == path);
+    let below = table::table().filter(|command| command.parent() == path && !command.is_own);
     Commands {
         name,
         subcommands: below

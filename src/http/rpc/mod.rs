@@ -98,6 +98,7 @@ mod routing;
 pub(super) mod service;
 mod stats;
 mod swarm;
+mod sync;
 pub mod table;
 mod tabwriter;
 pub mod value;

@@ -8,21 +8,22 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::generation::Generation;
+use super::log::{self, Journal};
 use super::{changes, follow};
 use crate::db::{Connection, Db, Transaction};
 use crate::ipld::Cid;
 use crate::net::{PeerId, SwarmKey};
-use crate::node::Error;
+use crate::node::{Error, blocking};
 use crate::replicate::{self, Counts, Queue, Roster, Subject};
 use crate::repo::{Identity, Repo};
 use crate::sync::core::{Action, Config, Core, Event, NotReady, Now, Op, Options, Start, WEIGHT};
 use crate::sync::db::Tables;
 use crate::sync::hash::{Hash, Key};
 use crate::sync::keys::Sign as _;
-use crate::sync::message::{Binding, Roots, Status};
+use crate::sync::message::{Binding, Proof, Roots, Status};
 use crate::sync::store::Store as _;
 use crate::sync::{Author, Group, Kind, Record, Signer, db as tables};
 
@@ -122,6 +123,9 @@ struct State {
     actions_before: usize,
     /// What is to be done now.
     committed: VecDeque<Action>,
+    /// Changes of pins, for people; and how many waited when the write began.
+    journal: Journal,
+    noted_before: usize,
 }
 
 impl Ledger {
@@ -171,6 +175,8 @@ impl Ledger {
                 actions: Vec::new(),
                 actions_before: 0,
                 committed: VecDeque::new(),
+                journal: Journal::default(),
+                noted_before: 0,
             }),
             glance: watch::channel(empty).0,
         })))
@@ -220,6 +226,37 @@ impl Ledger {
         self.lock().core.as_ref().map(look)
     }
 
+    /// The changes that are remembered from a number on, and what comes after them.
+    pub(super) fn listen(
+        &self,
+        number: u64,
+    ) -> (Vec<Arc<log::Entry>>, broadcast::Receiver<Arc<log::Entry>>) {
+        self.lock().journal.listen(number)
+    }
+
+    /// What this node tells others of the content that it holds.
+    pub(in crate::node) fn own_status(&self) -> Status {
+        self.lock().own.status
+    }
+
+    /// Looks at the core; opens it if need be.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(in crate::node) async fn look<T, F>(&self, look: F) -> Result<T, Error>
+    where
+        F: Fn(&Core<Signer>) -> T + Clone + Send + 'static,
+        T: Send + 'static,
+    {
+        let (ledger, at_once) = (self.clone(), look.clone());
+        // A write may be at it.
+        let seen = blocking(move || Ok(ledger.lock().core.as_ref().map(at_once))).await?;
+        match seen {
+            Some(seen) => Ok(seen),
+            None => self.write(move |entry| Ok(look(entry.core()?))).await,
+        }
+    }
+
     /// Runs `work` in a transaction with the core: both are kept, or neither.
     ///
     /// # Errors
@@ -245,6 +282,7 @@ impl Ledger {
         }
         state.is_ahead = true;
         state.actions_before = state.actions.len();
+        state.noted_before = state.journal.pending();
         let mut entry = Entry { tx, inner: &self.0, state: &mut state, is_touched: false };
         let result = work(&mut entry);
         if result.is_err() && entry.is_touched {
@@ -261,6 +299,7 @@ impl Ledger {
             state.core = None;
             state.has_changes = false;
             state.actions.clear();
+            state.journal.undo(0);
             return;
         }
         if std::mem::take(&mut state.has_changes) {
@@ -268,9 +307,11 @@ impl Ledger {
         }
         let mut actions = std::mem::take(&mut state.actions);
         state.committed.extend(actions.drain(..));
+        let Some(roots) = state.core.as_ref().map(Core::roots) else { return };
+        state.journal.commit(&roots.live);
         let Some(core) = &state.core else { return };
         let glance = Glance {
-            roots: core.roots(),
+            roots,
             wake_at_ms: core.wake_at_ms(),
             is_ready: core.is_ready(),
             openings: state.openings,
@@ -341,6 +382,7 @@ impl State {
     fn undo(&mut self) {
         self.core = None;
         self.actions.truncate(self.actions_before);
+        self.journal.undo(self.noted_before);
     }
 }
 
@@ -376,6 +418,13 @@ impl<'a> Entry<'a> {
     /// Whether a record can be made now.
     pub(in crate::node) fn may_record(&mut self) -> Result<bool, Error> {
         Ok(self.core()?.is_ready())
+    }
+
+    /// The trees, and what shows that the live one has a key; `None`: it has not.
+    pub(super) fn prove(&mut self, key: &Key) -> Result<(Roots, Option<Proof>), Error> {
+        let tables = self.tables();
+        let core = self.core()?;
+        Ok((core.roots(), core.prove(&tables, key)?))
     }
 
     /// Makes records.
@@ -450,6 +499,7 @@ impl<'a> Entry<'a> {
                     let now_ms = self.inner.now().wall_ms;
                     follow::follow(self.tx, &change, &self.state.roster, now_ms)?;
                     self.state.has_changes = true;
+                    self.state.journal.note(&change, now_ms);
                 }
                 action => self.state.actions.push(action),
             }
@@ -508,7 +558,8 @@ fn log_roots(roots: &Roots) {
     tracing::info!("pins:{} root:{}", roots.live_count, root_text(&roots.live));
 }
 
-fn wall_ms() -> u64 {
+/// The wall clock, in Unix milliseconds.
+pub(super) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,17 +8,27 @@
 //! A crash leaves a change made, with its record or its place in that table, or not made.
 
 mod changes;
+pub(super) mod diff;
 mod follow;
 mod generation;
 pub mod held;
 mod ledger;
+mod list;
+mod log;
 mod options;
+mod proof;
 mod service;
+mod status;
 
 pub(super) use changes::Change;
+pub use diff::{Difference, Which};
 pub(super) use ledger::{Basis, Intervals, Ledger};
+pub use list::{GroupPin, PinFilter, PinHere, PinState, parse_state};
+pub use log::{Happened, PinChange};
 pub use options::PinOptions;
+pub use proof::{PinProof, ProofLeaf, ProofStep};
 pub(super) use service::Service;
+pub use status::{MemberState, SyncMember, SyncQueue, SyncStatus};
 
 use super::Error;
 use crate::db::{Db, Schema};

@@ -27,7 +27,7 @@ use crate::sync::hash::Hash;
 use crate::sync::message;
 
 /// What members speak over streams.
-const PROTOCOL: StreamProtocol = StreamProtocol::new("/pinmesh/sync/1.0.0");
+pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new("/pinmesh/sync/1.0.0");
 /// Where members gossip.
 const TOPIC: &str = "/pinmesh/sync/1.0.0";
 /// Which secret of the group is in use: they are not changed yet.

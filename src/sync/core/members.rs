@@ -14,7 +14,7 @@ pub(super) struct Member {
     /// When that came, in milliseconds of the monotonic clock.
     pub(super) heard_at_ms: u64,
     /// The same by the wall clock, for after a restart.
-    heard_wall_ms: u64,
+    pub(super) heard_wall_ms: u64,
 }
 
 impl Member {

@@ -124,8 +124,7 @@ impl Hello {
     pub fn is_bound(&self, group_id: &[u8; 32]) -> bool {
         let Ok(peer) = PeerId::from_bytes(&self.peer) else { return false };
         let Some(binding) = &self.binding else {
-            let key = libp2p_identity::ed25519::PublicKey::try_from_bytes(&self.author.0);
-            return key.is_ok_and(|key| PublicKey::from(key).to_peer_id() == peer);
+            return self.author.peer_id() == Some(peer);
         };
         PublicKey::try_decode_protobuf(&binding.public_key).is_ok_and(|key| {
             key.to_peer_id() == peer

@@ -9,6 +9,7 @@ mod local;
 mod names;
 mod network;
 mod pins;
+mod sync;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -209,6 +210,8 @@ pub struct Command {
     pub status: Status,
     /// Whether it, and all below it, exists on the command line alone: 404 over HTTP.
     pub cli_only: bool,
+    /// Whether it is a command of this program that Kubo does not have.
+    pub is_own: bool,
     /// What answers it.
     pub run: Run,
 }
@@ -223,6 +226,7 @@ impl Command {
             class,
             status: Status::Active,
             cli_only: false,
+            is_own: false,
             run,
         }
     }
@@ -249,6 +253,11 @@ impl Command {
 
     const fn cli_only(mut self) -> Self {
         self.cli_only = true;
+        self
+    }
+
+    const fn own(mut self) -> Self {
+        self.is_own = true;
         self
     }
 
@@ -358,9 +367,16 @@ static BY_PATH: LazyLock<HashMap<&'static str, &'static Command>> =
 
 /// Every row of the table, family by family, a group before what is in it.
 pub fn table() -> impl Iterator<Item = &'static Command> {
-    [content::COMMANDS, pins::COMMANDS, local::COMMANDS, network::COMMANDS, names::COMMANDS]
-        .into_iter()
-        .flatten()
+    [
+        content::COMMANDS,
+        pins::COMMANDS,
+        local::COMMANDS,
+        network::COMMANDS,
+        names::COMMANDS,
+        sync::COMMANDS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The command of this exact path.
@@ -400,7 +416,7 @@ mod tests {
                 assert!(seen.contains(parent), "{parent} comes after {}", command.path);
             }
         }
-        assert_eq!(seen.len(), 208);
+        assert_eq!(seen.len(), 216);
     }
 
     #[test]
