@@ -6,12 +6,13 @@ use std::time::Duration;
 use libp2p::connection_limits::ConnectionLimits;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{autonat, connection_limits, identify, mdns, ping, relay};
+use libp2p::{autonat, connection_limits, dcutr, identify, mdns, ping, relay};
 use libp2p_identity::Keypair;
 
 use super::kad::{self, Kademlia, Table};
 use super::limits::Limits;
 use super::mounts::{self, Mounts};
+use super::relay::{RelayOptions, service};
 use super::{bitswap, gossip};
 
 /// The protocol version that Kubo tells.
@@ -46,8 +47,12 @@ pub(super) struct Behaviour {
     pub(super) autonat: autonat::v1::Behaviour,
     pub(super) reachability: autonat::v2::client::Behaviour,
     pub(super) dial_back: autonat::v2::server::Behaviour,
-    /// Accepts connections over a relay that a peer came by.
+    /// Makes connections over relays, and accepts those that come so.
     pub(super) relay: relay::client::Behaviour,
+    /// Relays for others.
+    pub(super) relay_service: Toggle<relay::Behaviour>,
+    /// Makes relayed connections direct ones.
+    pub(super) hole_punching: Toggle<dcutr::Behaviour>,
 }
 
 /// What the behaviour is made of.
@@ -61,11 +66,14 @@ pub(super) struct Parts<'a> {
     /// Belongs to the relay's transport.
     pub(super) relay: relay::client::Behaviour,
     pub(super) mounts: Mounts,
+    pub(super) relaying: &'a RelayOptions,
+    pub(super) is_private: bool,
 }
 
 impl Behaviour {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { keypair, agent, limits: most, mdns, gossip, bitswap, relay, mounts } = parts;
+        let Parts { keypair, agent, limits: most, mdns, gossip, bitswap, relay, mounts, .. } = parts;
+        let (own, relaying) = (keypair.public().to_peer_id(), parts.relaying);
         let identify =
             identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keypair)
                 .with_agent_version(agent.to_owned())
@@ -84,22 +92,27 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            kademlia_lan: kad::behaviour(keypair.public().to_peer_id(), Table::Lan),
-            kademlia_wan: kad::behaviour(keypair.public().to_peer_id(), Table::Wan),
+            kademlia_lan: kad::behaviour(own, Table::Lan),
+            kademlia_wan: kad::behaviour(own, Table::Wan),
             streams: libp2p_stream::Behaviour::new(),
             mounts: mounts::Behaviour(mounts),
-            autonat: autonat::v1::Behaviour::new(
-                keypair.public().to_peer_id(),
-                autonat::v1::Config::default(),
-            ),
+            autonat: autonat::v1::Behaviour::new(own, reachability(parts.is_private)),
             reachability: autonat::v2::client::Behaviour::default(),
             dial_back: autonat::v2::server::Behaviour::default(),
             relay,
+            relay_service: relaying.service.map(|options| service(own, options)).into(),
+            hole_punching: relaying.hole_punching.then(|| dcutr::Behaviour::new(own)).into(),
             mdns: Toggle::from(mdns.then(|| local_discovery(keypair)).flatten()),
             gossip: gossip.into(),
             bitswap: bitswap.into(),
         }
     }
+}
+
+/// In a private network the members are those who can say whether they reach this node, at whichever
+/// addresses; in the public one only public addresses count.
+fn reachability(is_private: bool) -> autonat::v1::Config {
+    autonat::v1::Config { only_global_ips: !is_private, ..autonat::v1::Config::default() }
 }
 
 /// mDNS, as Kubo speaks it; none where the system does not let us.

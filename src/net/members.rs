@@ -86,7 +86,9 @@ impl Network {
 
     /// Whether the config names the peer among those to keep to.
     pub(super) fn is_kept_to(&self, peer: &PeerId) -> bool {
-        self.inner.peering().contains_key(peer) || lock(&self.inner.bootstrap).contains_key(peer)
+        self.inner.peering().contains_key(peer)
+            || lock(&self.inner.bootstrap).contains_key(peer)
+            || self.inner.relays_wanted().iter().any(|(relay, _)| relay == peer)
     }
 
     /// The peers that are to be connected and are not: those to keep to always, members only while
@@ -94,6 +96,7 @@ impl Network {
     pub(super) fn wanted(&self, mesh_max: usize) -> Vec<PeerId> {
         let mut wanted: Vec<PeerId> = self.inner.peering().keys().copied().collect();
         wanted.extend(lock(&self.inner.bootstrap).keys().copied());
+        wanted.extend(self.inner.relays_wanted().iter().map(|(relay, _)| *relay));
         let peers = self.inner.peers();
         if self.inner.is_private && peers.count() < mesh_max {
             wanted.extend(peers.members().copied());
@@ -136,7 +139,14 @@ fn dialable(told: Vec<Multiaddr>, peer: PeerId, remote: IpAddr) -> Vec<Multiaddr
             Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => true,
             _ => false,
         };
-        is_place && matches!(parts.next(), Some(Protocol::Tcp(1..))) && parts.next().is_none()
+        let is_tcp = is_place && matches!(parts.next(), Some(Protocol::Tcp(1..)));
+        let is_whole = match (parts.next(), parts.next()) {
+            (None, _) => true,
+            // At a relay.
+            (Some(Protocol::P2p(_)), Some(Protocol::P2pCircuit)) => parts.next().is_none(),
+            _ => false,
+        };
+        is_tcp && is_whole
     });
     addresses
 }
@@ -144,6 +154,9 @@ fn dialable(told: Vec<Multiaddr>, peer: PeerId, remote: IpAddr) -> Vec<Multiaddr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RELAYED: &str =
+        "/ip4/10.0.0.1/tcp/1/p2p/12D3KooWEHUrM8Mc2iMbRrGFNxeZCgVnvLgTh6gKfuqNTm5ZqZbq/p2p-circuit";
 
     #[test]
     fn what_leads_nowhere_is_not_believed() {
@@ -156,10 +169,12 @@ mod tests {
             "/ip4/10.0.0.1/tcp/1",
             "/dns4/example.com/tcp/1",
             "/memory/1",
+            "/ip4/10.0.0.1/tcp/1/p2p/12D3KooWEHUrM8Mc2iMbRrGFNxeZCgVnvLgTh6gKfuqNTm5ZqZbq",
+            RELAYED,
         ];
         let told: Vec<Multiaddr> = told.iter().map(|text| text.parse().unwrap()).collect();
         let found = dialable(told, PeerId::random(), "10.0.0.9".parse().unwrap());
         let found: Vec<String> = found.iter().map(Multiaddr::to_string).collect();
-        assert_eq!(found, ["/ip4/10.0.0.1/tcp/1", "/dns4/example.com/tcp/1"]);
+        assert_eq!(found, ["/ip4/10.0.0.1/tcp/1", "/dns4/example.com/tcp/1", RELAYED]);
     }
 }

@@ -18,6 +18,7 @@ mod complaints;
 mod dial;
 mod gate;
 mod gossip;
+mod inner;
 mod introduction;
 mod invite;
 mod kad;
@@ -30,6 +31,7 @@ mod mounts;
 mod opening;
 mod peers;
 mod ping;
+mod relay;
 mod service;
 mod swarm_key;
 mod tcp;
@@ -55,37 +57,34 @@ pub use mounts::Mounted;
 pub use multiaddr::Multiaddr;
 pub use peers::{Connection, Direction, Identified, Peer, PeerEvent};
 pub use ping::Pinger;
+pub use relay::{Reachability, RelayOptions, RelayService};
 pub use service::Service;
 pub use swarm_key::{SwarmKey, SwarmKeyError};
 pub use tcp::bind;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libp2p::swarm::Swarm;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use behaviour::Behaviour;
 use dial::Dials;
 use gate::Gate;
+use inner::{Inner, Own};
 use meter::Meter;
 use mounts::Mounts;
-use peers::Peers;
 use service::Command;
-use tcp::{expand, multiaddr_of, tcp_socket};
+use tcp::{multiaddr_of, tcp_socket};
 
 /// What the names of the protocols and topics begin with that only this program speaks.
 pub const OWN_PROTOCOLS: &str = "/pinmesh/";
 
 /// Commands that may wait for the service.
 const COMMANDS_MAX: usize = 256;
-
-/// Events that a consumer may be behind before it misses some.
-const EVENTS_MAX: usize = 1024;
 
 /// How long a connection without streams is kept: for ever, as far as libp2p is asked. Members of a
 /// network stay connected; who has too many connections closes some.
@@ -96,10 +95,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long [`Network::connect_identified`] waits for a peer to say who it is.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a peer that was dialled has a place in the accounts, and how many have.
-const RECENT: Duration = Duration::from_secs(60);
-const RECENT_MAX: usize = 1024;
 
 /// What a network is started with.
 #[derive(Debug, Clone)]
@@ -124,6 +119,8 @@ pub struct Options {
     pub gossip: Option<GossipOptions>,
     /// What the network may use.
     pub limits: Limits,
+    /// How relays are used.
+    pub relay: RelayOptions,
 }
 
 /// Why the network cannot start.
@@ -152,86 +149,6 @@ pub struct Network {
     commands: mpsc::Sender<Command>,
 }
 
-struct Inner {
-    peer_id: PeerId,
-    listening: Vec<Multiaddr>,
-    gate: Arc<Gate>,
-    meter: Meter,
-    events: broadcast::Sender<PeerEvent>,
-    streams: Control,
-    mounts: Mounts,
-    is_private: bool,
-    has_gossip: bool,
-    limits: Limits,
-    /// Connections that are being made.
-    pending_in: AtomicU32,
-    pending_out: AtomicU32,
-    /// Held for moments only, never across an await.
-    recent_dials: Mutex<HashMap<PeerId, Instant>>,
-    announce: Announce,
-    /// Told when other peers are to be connected.
-    wanted: Notify,
-    /// Held for moments only, never across an await.
-    bootstrap: Mutex<BTreeMap<PeerId, BTreeSet<Multiaddr>>>,
-    /// Held for moments only, never across an await.
-    peering: Mutex<BTreeMap<PeerId, BTreeSet<Multiaddr>>>,
-    /// Held for moments only, never across an await.
-    peers: Mutex<Peers>,
-    /// The peers that lookups begin with. Held for moments only, never across an await.
-    tables: Mutex<HashSet<(Table, PeerId)>>,
-}
-
-impl std::fmt::Debug for Inner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("peer_id", &self.peer_id).finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    fn peers(&self) -> MutexGuard<'_, Peers> {
-        lock(&self.peers)
-    }
-
-    fn peering(&self) -> MutexGuard<'_, BTreeMap<PeerId, BTreeSet<Multiaddr>>> {
-        lock(&self.peering)
-    }
-
-    /// A peer is dialled, at addresses that somebody gave.
-    fn dialled(&self, peer: PeerId, addresses: &[Multiaddr]) {
-        let now = Instant::now();
-        let mut recent = lock(&self.recent_dials);
-        recent.retain(|_, at| now.duration_since(*at) < RECENT);
-        if recent.len() < RECENT_MAX {
-            recent.insert(peer, now);
-        }
-        drop(recent);
-        if peer != self.peer_id {
-            self.peers().learn(peer, addresses.to_vec());
-        }
-    }
-
-    /// The connections that are being made.
-    fn pending(&self) -> limits::Count {
-        limits::Count {
-            inbound: u64::from(self.pending_in.load(Ordering::Relaxed)),
-            outbound: u64::from(self.pending_out.load(Ordering::Relaxed)),
-        }
-    }
-
-    /// The addresses to try for a peer: those given, then those that are known.
-    fn dialable(&self, peer: &PeerId, mut addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
-        let peering = self.peering().get(peer).cloned().unwrap_or_default();
-        let bootstrap = lock(&self.bootstrap).get(peer).cloned().unwrap_or_default();
-        let known = self.peers().addresses(peer);
-        for address in known.into_iter().chain(peering).chain(bootstrap) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        addresses
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code panics with a lock held; what is in a poisoned one is whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -243,15 +160,16 @@ impl Network {
     /// # Errors
     /// When one of them cannot be bound, or the key pair is of no use.
     pub async fn start(
-        options: Options,
+        mut options: Options,
         bitswap: Option<bitswap::Behaviour>,
     ) -> Result<(Self, Service), Error> {
         let bound = bind_all(&options.listen)?;
         let listening: Vec<Multiaddr> =
             bound.iter().map(|(socket, _)| multiaddr_of(*socket)).collect();
         let peer_id = options.keypair.public().to_peer_id();
+        let filters = std::mem::take(&mut options.filters);
         let (gate, meter) =
-            (Arc::new(Gate::new(options.filters, options.limits.descriptors)), Meter::default());
+            (Arc::new(Gate::new(filters, options.limits.descriptors)), Meter::default());
         let (relay_transport, relay) = libp2p::relay::client::new(peer_id);
         let transport = transport::build(transport::Parts {
             keypair: options.keypair.clone(),
@@ -275,33 +193,18 @@ impl Network {
             bitswap,
             relay,
             mounts: mounts.clone(),
+            relaying: &options.relay,
+            is_private,
         });
+        let reservations = relay::Reservations::new(&options.relay);
         let streams = behaviour.streams.new_control();
         let mut swarm = Swarm::new(transport, behaviour, peer_id, swarm_config());
         listening.iter().try_for_each(|address| listen(&mut swarm, address))?;
-        let peering =
-            options.peering.into_iter().map(|(peer, found)| (peer, found.into_iter().collect()));
-        let inner = Arc::new(Inner {
-            peer_id,
-            listening,
-            gate,
-            meter,
-            events: broadcast::channel(EVENTS_MAX).0,
-            streams,
-            mounts,
-            is_private,
-            has_gossip: gossip.is_some(),
-            limits: options.limits,
-            pending_in: AtomicU32::new(0),
-            pending_out: AtomicU32::new(0),
-            recent_dials: Mutex::default(),
-            announce: options.announce,
-            wanted: Notify::new(),
-            bootstrap: Mutex::default(),
-            peering: Mutex::new(peering.collect()),
-            peers: Mutex::default(),
-            tables: Mutex::default(),
-        });
+        let own = Own { peer_id, listening, gate, meter, streams, mounts };
+        let inner = Arc::new(Inner::new(options, own));
+        for table in Table::ALL {
+            table.of(swarm.behaviour_mut()).knows(table, Arc::clone(&inner));
+        }
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let service = Service {
             swarm,
@@ -311,6 +214,7 @@ impl Network {
             lookups: kad::Lookups::default(),
             closing: Vec::new(),
             complaints: complaints::Complaints::default(),
+            reservations,
             gossip,
         };
         Ok((Self { inner, commands }, service))
@@ -337,17 +241,13 @@ impl Network {
     /// The same with one address per interface where all were asked for; sorted by text.
     #[must_use]
     pub fn interface_addresses(&self) -> Vec<Multiaddr> {
-        let sockets = self.inner.listening.iter().filter_map(tcp_socket);
-        let mut found: Vec<Multiaddr> = sockets.flat_map(expand).map(multiaddr_of).collect();
-        found.sort_by_key(Multiaddr::to_string);
-        found.dedup();
-        found
+        self.inner.interface_addresses()
     }
 
-    /// The addresses that others are told, sorted by text.
+    /// The addresses that others are told, those at relays among them; sorted by text.
     #[must_use]
     pub fn announced(&self) -> Vec<Multiaddr> {
-        self.inner.announce.announced(self.interface_addresses())
+        self.inner.announced()
     }
 
     /// The filters in force.

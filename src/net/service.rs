@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use libp2p::core::ConnectedPoint;
+use libp2p::relay::Status;
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
 use libp2p::{identify, mdns, ping};
 use libp2p_identity::PeerId;
@@ -22,7 +23,9 @@ use super::complaints::Complaints;
 use super::dial::{DialFailure, Dials};
 use super::gossip::{Ask, Gossip};
 use super::kad::{self, Table};
-use super::peers::{Direction, Opened, PeerEvent};
+use super::lock;
+use super::peers::{Direction, Opened, PeerEvent, without_peer};
+use super::relay::{Reachability, Reservations, is_relayed};
 
 /// How often rates are worked out.
 const TICK: Duration = Duration::from_secs(1);
@@ -58,6 +61,7 @@ pub struct Service {
     pub(super) lookups: kad::Lookups,
     pub(super) closing: Vec<Closing>,
     pub(super) complaints: Complaints,
+    pub(super) reservations: Reservations,
     /// Together with `gossip` of the behaviour, or not at all.
     pub(super) gossip: Option<Gossip>,
 }
@@ -90,6 +94,7 @@ impl Service {
                         self.inner.meter.tick(seconds);
                     }
                     self.with_gossip(Gossip::tidy);
+                    self.reservations.tend(&mut self.swarm, &self.inner);
                 }
                 // The handle keeps a sender: the channel ends with the last of them.
                 Some(command) = self.commands.recv() => self.command(command),
@@ -157,7 +162,7 @@ impl Service {
                 self.announce();
             }
             SwarmEvent::NewExternalAddrOfPeer { peer_id, address } => {
-                let address = super::peers::without_peer(address, peer_id);
+                let address = without_peer(address, peer_id);
                 self.inner.peers().learn(peer_id, address.into_iter().collect());
             }
             SwarmEvent::ExternalAddrConfirmed { address }
@@ -167,6 +172,12 @@ impl Service {
             }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a swarm connection could not be accepted");
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason }
+                if self.reservations.closed(listener_id) =>
+            {
+                tracing::debug!(?addresses, ?reason, "a place at a relay is gone");
+                self.announce();
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::error!(?addresses, ?reason, "a swarm address is not listened on any more");
@@ -202,7 +213,14 @@ impl Service {
             | BehaviourEvent::Autonat(_)
             | BehaviourEvent::Reachability(_)
             | BehaviourEvent::DialBack(_)
-            | BehaviourEvent::Relay(_) => {}
+            | BehaviourEvent::Relay(_)
+            | BehaviourEvent::RelayService(_) => {}
+            BehaviourEvent::HolePunching(event) => match event.result {
+                Ok(_) => tracing::debug!(peer = %event.remote_peer_id, "directly connected"),
+                Err(error) => {
+                    tracing::debug!(peer = %event.remote_peer_id, %error, "stays relayed");
+                }
+            },
             BehaviourEvent::Gossip(event) => {
                 self.with_gossip(|gossip, behaviour| gossip.event(behaviour, event));
             }
@@ -225,16 +243,20 @@ impl Service {
 
     /// Peers on the local network, with their ids behind their addresses.
     fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
-        let found = found.into_iter().filter_map(|(peer, address)| {
-            Some((peer, vec![super::peers::without_peer(address, peer)?]))
-        });
+        let found = found
+            .into_iter()
+            .filter_map(|(peer, address)| Some((peer, vec![without_peer(address, peer)?])));
         self.inner.add_members(found.collect());
     }
 
     /// Tells the protocols which addresses others are told.
     fn announce(&mut self) {
-        let own = self.swarm.listeners().cloned().collect();
+        let own: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        let relayed = own.iter().filter(|address| is_relayed(address)).cloned();
+        let relayed = relayed.filter_map(|place| without_peer(place, self.inner.peer_id));
+        *lock(&self.inner.relayed) = relayed.collect();
         let now = self.inner.announce.announced(own);
+        self.offer_to_relay(&now);
         kad::announced(&mut self.swarm.behaviour_mut().kademlia_wan, &now);
         let before: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
         for address in before.iter().filter(|address| !now.contains(address)) {
@@ -245,12 +267,26 @@ impl Service {
         }
     }
 
+    /// Relays for others, in a private network always, otherwise where anybody can come.
+    fn offer_to_relay(&mut self, announced: &[Multiaddr]) {
+        let Some(service) = self.swarm.behaviour_mut().relay_service.as_mut() else { return };
+        let is_reachable = match self.inner.relay.reachability {
+            Some(reachability) => reachability == Reachability::Public,
+            None => self.inner.is_private || announced.iter().any(kad::is_public_place),
+        };
+        service.set_status(Some(if is_reachable { Status::Enable } else { Status::Disable }));
+    }
+
     fn opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let remote = endpoint.get_remote_address();
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let streams = self.inner.meter.take(peer, remote);
-        let address = super::peers::without_peer(remote.clone(), peer);
-        let address = address.unwrap_or_else(|| remote.clone());
+        let place = match endpoint {
+            // Who came over a relay is there; of its own address nothing is known.
+            ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => local_addr,
+            _ => remote,
+        };
+        let address = without_peer(place.clone(), peer).unwrap_or_else(|| place.clone());
         if direction == Direction::Outbound {
             self.inner.peers().reached(peer, address.clone());
         }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -5,7 +7,7 @@ use super::*;
 /// A node that runs until it is dropped.
 pub(super) struct Running {
     pub(super) network: Network,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl Drop for Running {
@@ -14,7 +16,7 @@ impl Drop for Running {
     }
 }
 
-fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
+pub(super) fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
     Options {
         keypair: Keypair::generate_ed25519(),
         swarm_key: swarm_key.map(SwarmKey::from_bytes),
@@ -26,11 +28,15 @@ fn options(listen: &[&str], swarm_key: Option<[u8; 32]>) -> Options {
         mdns: false,
         gossip: None,
         limits: Limits { descriptors: 100, connections_in: 100 },
+        relay: RelayOptions::default(),
     }
 }
 
 pub(super) async fn run(swarm_key: Option<[u8; 32]>) -> Running {
-    let options = options(&["/ip4/127.0.0.1/tcp/0"], swarm_key);
+    run_with(options(&["/ip4/127.0.0.1/tcp/0"], swarm_key)).await
+}
+
+pub(super) async fn run_with(options: Options) -> Running {
     let (network, service) = Network::start(options, None).await.unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(service.run(stop.clone()));

@@ -39,6 +39,7 @@ pub mod provider;
 pub mod pubsub;
 mod records;
 pub mod refs;
+mod relay;
 pub mod repo;
 mod republish;
 pub mod resolve;

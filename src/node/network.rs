@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Membership, Node, bitswap, members, pubsub};
+use super::{Error, Membership, Node, bitswap, members, pubsub, relay};
 use crate::config::{self, Config};
 use crate::db::Db;
 use crate::net::{self, Announce, Keeper, Limits, Mask, Multiaddr, Network, PeerId, Watermarks};
@@ -105,6 +105,7 @@ impl Start<'_> {
             announce: announce(config)?,
             mdns: !self.dials_nobody && config.flag("Discovery.MDNS.Enabled").unwrap_or(true),
             limits: limits(config)?,
+            relay: relay::options(config)?,
             gossip: match pubsub::options(config, self.pubsub)? {
                 None if self.has_pinset => Some(pubsub::of_members()),
                 options => options,

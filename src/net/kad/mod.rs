@@ -27,6 +27,7 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::peers::{ip_of, without_peer};
+use super::relay::is_relayed;
 use super::service::Command;
 use super::{Inner, Network};
 use crate::ipld::Multihash;
@@ -108,8 +109,13 @@ pub(super) fn behaviour(own: PeerId, table: Table) -> Kademlia {
 
 /// These addresses are told to others from now on: with a public one, public nodes may ask.
 pub(super) fn announced(wan: &mut Kademlia, addresses: &[Multiaddr]) {
-    let is_public = addresses.iter().filter_map(ip_of).any(is_public);
+    let is_public = addresses.iter().any(is_public_place);
     wan.set_mode(Some(if is_public { Mode::Server } else { Mode::Client }));
+}
+
+/// Whether an address is that of a node that can be dialled from anywhere.
+pub(super) fn is_public_place(address: &Multiaddr) -> bool {
+    ip_of(address).is_some_and(is_public) && !is_relayed(address)
 }
 
 /// Whether an address can be reached from anywhere.

@@ -1,10 +1,12 @@
-//! The steps of a lookup: whom it dials and asks, and what it is answered.
+//! What passes between the tables and the connections.
 //!
-//! libp2p tells of a lookup's results only. [`Kademlia`] is its state machine, with a look at what
-//! passes between it and the connections.
+//! libp2p tells of a lookup's results only; here its steps are told: whom it dials and asks, and what
+//! it is answered. And who is asked for a peer names it when it knows where it is, as Kubo does,
+//! whether or not that peer is in a table; libp2p alone does not even name itself.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
@@ -19,8 +21,8 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use tokio::sync::mpsc;
 
-use super::bare;
 use super::store::Store;
+use super::{Table, bare, is_public_place};
 use crate::net::dial;
 
 /// A step of a lookup.
@@ -52,6 +54,10 @@ pub(in crate::net) struct Kademlia {
     inner: Inner,
     /// Bounded as the lookups are.
     watched: HashMap<QueryId, Watched>,
+    /// Who asks for a peer, until the answer is on its way: at once.
+    asked: Vec<(PeerId, Answer)>,
+    /// Where peers are.
+    places: Option<(Table, Arc<crate::net::Inner>)>,
 }
 
 /// A lookup whose steps are told.
@@ -86,7 +92,44 @@ impl DerefMut for Kademlia {
 
 impl Kademlia {
     pub(super) fn new(inner: Inner) -> Self {
-        Self { inner, watched: HashMap::new() }
+        Self { inner, watched: HashMap::new(), asked: Vec::new(), places: None }
+    }
+
+    /// Knows from now on where peers are.
+    pub(in crate::net) fn knows(&mut self, table: Table, places: Arc<crate::net::Inner>) {
+        self.places = Some((table, places));
+    }
+
+    /// A peer asks for another.
+    fn asked(&mut self, asking: PeerId, request: &Answer) {
+        let Answer::FindNodeReq { key, request_id } = request else { return };
+        if PeerId::from_bytes(key).is_ok_and(|wanted| wanted != asking) {
+            let request = Answer::FindNodeReq { key: key.clone(), request_id: *request_id };
+            self.asked.push((asking, request));
+        }
+    }
+
+    /// A peer is about to be answered: the one that it asks for is named.
+    fn answering(&mut self, asking: PeerId, answer: &mut Question) {
+        let Question::FindNodeRes { closer_peers, request_id } = answer else { return };
+        let of_this = |(peer, request): &(PeerId, Answer)| {
+            let Answer::FindNodeReq { request_id: id, .. } = request else { return false };
+            *peer == asking && id == request_id
+        };
+        let Some(index) = self.asked.iter().position(of_this) else { return };
+        let (_, Answer::FindNodeReq { key, .. }) = self.asked.swap_remove(index) else { return };
+        let (Ok(wanted), Some((table, places))) = (PeerId::from_bytes(&key), &self.places) else {
+            return;
+        };
+        if closer_peers.iter().any(|peer| peer.node_id == wanted) {
+            return;
+        }
+        let mut multiaddrs = places.told_of(&wanted);
+        multiaddrs.retain(|address| *table == Table::Lan || is_public_place(address));
+        if !multiaddrs.is_empty() {
+            let connection_ty = kad::ConnectionType::Connected;
+            closer_peers.push(kad::KadPeer { node_id: wanted, multiaddrs, connection_ty });
+        }
     }
 
     /// Tells the steps of a lookup from now on, until it ends.
@@ -222,6 +265,7 @@ impl NetworkBehaviour for Kademlia {
         event: THandlerOutEvent<Self>,
     ) {
         self.answered(peer, &event);
+        self.asked(peer, &event);
         self.inner.on_connection_handler_event(peer, connection, event);
     }
 
@@ -229,13 +273,14 @@ impl NetworkBehaviour for Kademlia {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        let polled = self.inner.poll(context);
-        match &polled {
+        let mut polled = self.inner.poll(context);
+        match &mut polled {
             Poll::Ready(ToSwarm::Dial { opts }) => {
                 opts.get_peer_id().into_iter().for_each(|peer| self.dialling(peer));
             }
             Poll::Ready(ToSwarm::NotifyHandler { peer_id, event, .. }) => {
                 self.asking(*peer_id, event);
+                self.answering(*peer_id, event);
             }
             Poll::Ready(ToSwarm::GenerateEvent(Event::OutboundQueryProgressed {
                 id,

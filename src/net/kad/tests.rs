@@ -107,6 +107,15 @@ async fn a_search_tells_whom_it_asks_and_what_they_say() {
     let reached = place(&Step::Asking(provider.id()));
     assert!(answered < Some(dialled) && Some(dialled) < reached, "{steps:?}");
 
+    // Who is asked for itself names itself, too.
+    let of_between = (between.id(), between.network.listening().to_vec());
+    let approach = asking.network.approach(&between.id().to_bytes(), &[Table::Lan]).await;
+    let named = |step: Step| match step {
+        Step::Answered(by, closer) => by == between.id() && closer.contains(&of_between),
+        _ => false,
+    };
+    assert!(all(approach.steps).await.into_iter().any(named));
+
     // One that is gone by now cannot be reached; who knows it still names it.
     let gone = (provider.id(), provider.network.listening()[0].clone());
     drop(provider);
