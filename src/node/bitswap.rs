@@ -29,27 +29,6 @@ pub(super) struct Swarming {
     pub(super) searches: mpsc::Receiver<Cid>,
 }
 
-/// What was exchanged with all peers since the start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BitswapStat {
-    /// Peers that want something of this node, sorted by name.
-    pub partners: Vec<String>,
-    /// Blocks that came, wanted or not.
-    pub blocks_received: u64,
-    /// Their bytes.
-    pub data_received: u64,
-    /// Blocks that came and were here already.
-    pub dup_blocks_received: u64,
-    /// Their bytes.
-    pub dup_data_received: u64,
-    /// Messages that came.
-    pub messages_received: u64,
-    /// Blocks sent.
-    pub blocks_sent: u64,
-    /// Their bytes.
-    pub data_sent: u64,
-}
-
 /// What was exchanged with one peer since it connected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BitswapLedger {
@@ -141,20 +120,8 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::CommandOffline`].
-    pub fn bitswap_stat(&self) -> Result<BitswapStat, Error> {
-        let stat = self.bitswap()?.stat();
-        let mut partners: Vec<String> = stat.partners.iter().map(ToString::to_string).collect();
-        partners.sort();
-        Ok(BitswapStat {
-            partners,
-            blocks_received: stat.blocks_received,
-            data_received: stat.data_received,
-            dup_blocks_received: stat.dup_blocks_received,
-            dup_data_received: stat.dup_data_received,
-            messages_received: stat.messages_received,
-            blocks_sent: stat.blocks_sent,
-            data_sent: stat.data_sent,
-        })
+    pub fn bitswap_stat(&self) -> Result<bitswap::Stat, Error> {
+        Ok(self.bitswap()?.stat())
     }
 
     /// What was exchanged with a peer.

@@ -27,7 +27,7 @@ use libp2p_identity::PeerId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::message::Version;
-use super::service::Shared;
+use super::shared::Shared;
 
 /// Streams that a connection may be asked for at the same time; it opens one after the other.
 const OPENING_MAX: usize = 4;

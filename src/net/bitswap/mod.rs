@@ -2,7 +2,7 @@
 //!
 //! Responsible for the protocol: messages ([`message`]), what peers want of this node (`engine`),
 //! what this node wants of peers (`client`), and the streams that carry both (`behaviour`,
-//! `service`). Not for stores, pins or DAGs: blocks are served through [`Blocks`], and what comes is
+//! `service` and its tasks `receive`, `tell`, `send`). Not for stores, pins or DAGs: blocks are served through [`Blocks`], and what comes is
 //! handed up as [`Arrivals`], hashed and wanted, to be stored by who takes them. All state is in
 //! memory; a crash leaves nothing.
 
@@ -10,7 +10,11 @@ mod behaviour;
 mod client;
 mod engine;
 pub mod message;
+mod receive;
+mod send;
 mod service;
+mod shared;
+mod tell;
 mod wire;
 
 #[cfg(test)]
@@ -18,7 +22,8 @@ mod tests;
 
 pub use behaviour::{Behaviour, Handler, Versions};
 pub use engine::{Receipt, WANTS_MAX};
-pub use service::{Arrivals, Blocks, Service};
+pub use service::Service;
+pub use shared::{Arrivals, Blocks};
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,13 +34,13 @@ use tokio::sync::mpsc;
 
 use crate::ipld::{Cid, Multihash};
 use client::{Event, SessionId};
-use service::{Channels, Shared};
+use shared::{Channels, Shared};
 
 /// What was exchanged with all peers since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stat {
-    /// Peers that want something of this node.
-    pub partners: Vec<PeerId>,
+    /// Peers that want something of this node, sorted by name.
+    pub partners: Vec<String>,
     /// Blocks that came, wanted or not.
     pub blocks_received: u64,
     /// Their bytes.
@@ -70,10 +75,10 @@ pub struct Parts {
 /// Bitswap over the blocks of this node.
 #[must_use]
 pub fn new(blocks: Arc<dyn Blocks>) -> Parts {
-    let (inbound_sender, inbound) = mpsc::channel(service::INBOUND_MAX);
-    let (arrivals_sender, arrivals) = mpsc::channel(service::ARRIVALS_MAX);
-    let (searches_sender, searches) = mpsc::channel(service::SEARCHES_MAX);
-    let (drops_sender, drops) = mpsc::channel(service::DROPS_MAX);
+    let (inbound_sender, inbound) = mpsc::channel(shared::INBOUND_MAX);
+    let (arrivals_sender, arrivals) = mpsc::channel(shared::ARRIVALS_MAX);
+    let (searches_sender, searches) = mpsc::channel(shared::SEARCHES_MAX);
+    let (drops_sender, drops) = mpsc::channel(shared::DROPS_MAX);
     let channels = Channels {
         inbound: inbound_sender,
         arrivals: arrivals_sender,
@@ -119,8 +124,11 @@ impl Handle {
     pub fn stat(&self) -> Stat {
         let counters = &self.0.counters;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut partners: Vec<String> =
+            self.0.engine().partners().iter().map(PeerId::to_string).collect();
+        partners.sort();
         Stat {
-            partners: self.0.engine().partners(),
+            partners,
             blocks_received: get(&counters.blocks_received),
             data_received: get(&counters.data_received),
             dup_blocks_received: get(&counters.dup_blocks_received),

@@ -222,7 +222,7 @@ async fn a_block_that_comes_later_reaches_who_waits_and_a_want_is_seen_by_the_ot
     client.connect(&server).await;
     until(|| server.handle.wantlist(&client.peer).is_some()).await;
     assert_eq!(server.handle.wantlist(&client.peer), Some(vec![late.cid.clone()]));
-    assert_eq!(server.handle.stat().partners, [client.peer]);
+    assert_eq!(server.handle.stat().partners, [client.peer.to_string()]);
     server.store.put(std::slice::from_ref(&late));
     client.has(1).await;
     let never = client.want(&[block(2, 5000)]);
