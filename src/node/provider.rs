@@ -5,7 +5,6 @@
 //! queue of what is new, which is bounded: what does not fit is announced by the next round. A crash
 //! loses the queue; the round after the start makes up for it.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +13,13 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
-use super::traverse::Traversal;
-use super::{Error, Node, Reach, blocking};
+use super::traverse::links;
+use super::walk::{Step, Walk};
+use super::{Error, Node, blocking};
 use crate::ipld::{Cid, Multihash};
 use crate::net::{Network, PeerEvent};
 use crate::pins::Mode;
+use crate::store::Store;
 
 /// Roots that wait to be announced.
 const QUEUE_MAX: usize = 4096;
@@ -28,30 +29,45 @@ const BATCH: usize = 4096;
 const GATHER: Duration = Duration::from_millis(100);
 /// Kubo's `Provide.DHT.Interval`: 22 hours. Records are kept for 48.
 pub const INTERVAL_NANOS: i64 = 22 * 3600 * 1_000_000_000;
+/// How often the mutable file system is announced while it changes: each time, all of it is.
+const MFS_EVERY: Duration = Duration::from_secs(60);
 /// Pins read at a time.
 const PAGE_PINS: usize = 256;
 
 /// Which blocks are announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Strategy {
+struct Strategy {
+    scope: Scope,
+    /// What of the mutable file system is here, too.
+    mfs: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
     /// Every block that is stored.
     All,
     /// What pins keep.
     Pinned,
     /// The roots of recursive pins, and direct pins.
     Roots,
+    /// Nothing for a pin's sake.
+    Nothing,
 }
 
 impl Strategy {
-    /// By Kubo's name. What speaks of MFS alone has nothing to announce here.
+    /// By Kubo's name; `None` for one that announces nothing.
     fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.split('+');
-        match name {
-            "" | "all" | "flat" => Some(Self::All),
-            _ if parts.clone().any(|part| part == "pinned") => Some(Self::Pinned),
-            _ if parts.any(|part| part == "roots") => Some(Self::Roots),
-            _ => None,
+        if matches!(name, "" | "all" | "flat") {
+            return Some(Self { scope: Scope::All, mfs: false });
         }
+        let has = |wanted| name.split('+').any(|part| part == wanted);
+        let mfs = has("mfs");
+        let scope = match (has("pinned"), has("roots")) {
+            (true, _) => Scope::Pinned,
+            (false, true) => Scope::Roots,
+            (false, false) => Scope::Nothing,
+        };
+        (mfs || scope != Scope::Nothing).then_some(Self { scope, mfs })
     }
 }
 
@@ -147,6 +163,9 @@ pub(super) struct Service {
     interval: Option<Duration>,
     /// The id of the last row of the store that was looked at.
     cursor: u64,
+    /// The root of the mutable file system that was announced last, and when to look at it again.
+    announced_mfs: Option<Cid>,
+    mfs_due: Option<Instant>,
     next_round: Option<Instant>,
     had_keepers: bool,
 }
@@ -166,6 +185,8 @@ impl Service {
             strategy,
             interval: interval.map(Duration::from_nanos),
             cursor: 0,
+            announced_mfs: None,
+            mfs_due: None,
             next_round: None,
             had_keepers: false,
         })
@@ -177,7 +198,7 @@ impl Service {
         let mut events = self.network.events();
         let mut commits = self.node.store().commits();
         loop {
-            let round = self.next_round;
+            let (round, mfs) = (self.next_round, self.mfs_due);
             let step = async {
                 tokio::select! {
                     root = self.queue.roots.recv() => {
@@ -193,6 +214,7 @@ impl Service {
                     }
                     event = events.recv() => self.peers(&event).await,
                     () = until(round) => self.round().await,
+                    () = until(mfs) => self.mfs().await,
                 }
             };
             let done = tokio::select! {
@@ -226,15 +248,19 @@ impl Service {
         if !self.had_keepers {
             return Ok(());
         }
-        match self.strategy {
-            Strategy::Roots => self.announce(vec![root.hash().clone()]).await,
-            Strategy::All | Strategy::Pinned => self.below(root).await.map(drop),
+        match self.strategy.scope {
+            Scope::Nothing => Ok(()),
+            Scope::Roots => self.announce(vec![root.hash().clone()]).await,
+            Scope::All | Scope::Pinned => self.below(root).await,
         }
     }
 
     /// Blocks have been stored.
     async fn new_blocks(&mut self) -> Result<(), Error> {
-        if self.strategy != Strategy::All || !self.had_keepers {
+        if self.strategy.mfs {
+            self.mfs_due.get_or_insert_with(|| Instant::now() + MFS_EVERY);
+        }
+        if self.strategy.scope != Scope::All || !self.had_keepers {
             return Ok(());
         }
         loop {
@@ -254,14 +280,19 @@ impl Service {
     async fn round(&mut self) -> Result<(), Error> {
         self.next_round = self.interval.map(|interval| Instant::now() + interval);
         let before = self.queue.counters.keys.load(Ordering::Relaxed);
-        match self.strategy {
-            Strategy::All => {
+        if self.strategy.mfs {
+            self.announced_mfs = None;
+            self.mfs().await?;
+        }
+        match self.strategy.scope {
+            Scope::Nothing => {}
+            Scope::All => {
                 self.cursor = 0;
                 self.new_blocks().await?;
             }
-            strategy => {
+            scope @ (Scope::Pinned | Scope::Roots) => {
                 for mode in [Mode::Recursive, Mode::Direct] {
-                    self.pinned(mode, strategy).await?;
+                    self.pinned(mode, scope).await?;
                 }
             }
         }
@@ -271,13 +302,24 @@ impl Service {
         Ok(())
     }
 
-    async fn pinned(&mut self, mode: Mode, strategy: Strategy) -> Result<(), Error> {
+    /// Announces what of the mutable file system is here, if it has changed.
+    async fn mfs(&mut self) -> Result<(), Error> {
+        self.mfs_due = None;
+        let Some(root) = self.node.mfs().roots().into_iter().next() else { return Ok(()) };
+        if !self.had_keepers || self.announced_mfs.as_ref() == Some(&root) {
+            return Ok(());
+        }
+        self.announced_mfs = Some(root.clone());
+        self.below(root).await
+    }
+
+    async fn pinned(&mut self, mode: Mode, scope: Scope) -> Result<(), Error> {
         let mut after = String::new();
         loop {
             let pins = self.node.pins().page(mode, &after, None, PAGE_PINS)?;
             let Some(last) = pins.last() else { return Ok(()) };
             after.clone_from(&last.text);
-            if strategy == Strategy::Pinned && mode == Mode::Recursive {
+            if scope == Scope::Pinned && mode == Mode::Recursive {
                 for pin in pins {
                     self.below(pin.cid).await?;
                 }
@@ -290,25 +332,14 @@ impl Service {
 
     /// Announces a DAG as far as it is here.
     async fn below(&mut self, root: Cid) -> Result<(), Error> {
-        let mut walk = Traversal::new(&self.node, root, Reach::Local);
-        let mut waiting: VecDeque<Multihash> = VecDeque::new();
-        loop {
-            let more = match walk.next().await {
-                Ok(Some(visits)) => {
-                    waiting.extend(visits.into_iter().map(|visit| visit.cid.hash().clone()));
-                    true
-                }
-                // What is not here is not provided.
-                Ok(None) | Err(_) => false,
-            };
-            while waiting.len() >= BATCH || (!more && !waiting.is_empty()) {
-                let count = waiting.len().min(BATCH);
-                self.announce(waiting.drain(..count).collect()).await?;
-            }
-            if !more {
-                return Ok(());
-            }
+        let mut walk = Some(Walk::new(root));
+        while let Some(part) = walk.take() {
+            let store = self.node.store().clone();
+            let (hashes, rest) = blocking(move || some_of(&store, part)).await?;
+            walk = rest;
+            self.announce(hashes).await?;
         }
+        Ok(())
     }
 
     async fn announce(&self, hashes: Vec<Multihash>) -> Result<(), Error> {
@@ -324,9 +355,52 @@ impl Service {
     }
 }
 
+/// The next blocks of a walk that are here, and the rest of the walk. What is not here has nothing
+/// below it.
+fn some_of(store: &Store, mut walk: Walk) -> Result<(Vec<Multihash>, Option<Walk>), Error> {
+    let mut hashes = Vec::new();
+    while hashes.len() < BATCH {
+        let mut is_here = false;
+        let step = walk.step(|cid| {
+            let found = links(store, cid).unwrap_or_else(|error| {
+                tracing::debug!(%cid, %error, "not announced");
+                None
+            });
+            is_here = found.is_some();
+            Ok::<_, Error>(Some(found.map(|(links, _)| links).unwrap_or_default()))
+        })?;
+        match step {
+            Step::Visited(cid) if is_here => hashes.push(cid.hash().clone()),
+            Step::Visited(_) => {}
+            Step::Missing(_) | Step::Done => return Ok((hashes, None)),
+        }
+    }
+    Ok((hashes, Some(walk)))
+}
+
 async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strategies_are_those_of_kubo() {
+        for (name, scope, mfs) in [
+            ("", Scope::All, false),
+            ("all", Scope::All, false),
+            ("pinned", Scope::Pinned, false),
+            ("roots", Scope::Roots, false),
+            ("mfs", Scope::Nothing, true),
+            ("pinned+mfs", Scope::Pinned, true),
+        ] {
+            assert_eq!(Strategy::parse(name), Some(Strategy { scope, mfs }), "{name}");
+        }
+        assert_eq!(Strategy::parse("nothing"), None);
     }
 }

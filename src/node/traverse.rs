@@ -109,7 +109,7 @@ fn slice(store: &Store, mut walk: Walk) -> Slice {
 }
 
 /// The links of a block and its size; `None` when it is absent.
-fn links(store: &Store, cid: &Cid) -> Result<Option<(Vec<Cid>, u64)>, Error> {
+pub(super) fn links(store: &Store, cid: &Cid) -> Result<Option<(Vec<Cid>, u64)>, Error> {
     let Some(size) = store.size(cid.hash())? else { return Ok(None) };
     Ok(store.children(cid)?.map(|links| (links, size)))
 }
