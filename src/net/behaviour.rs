@@ -72,7 +72,8 @@ pub(super) struct Parts<'a> {
 
 impl Behaviour {
     pub(super) fn new(parts: Parts<'_>) -> Self {
-        let Parts { keypair, agent, limits: most, mdns, gossip, bitswap, relay, mounts, .. } = parts;
+        let Parts { keypair, agent, limits: most, mdns, gossip, bitswap, relay, mounts, .. } =
+            parts;
         let (own, relaying) = (keypair.public().to_peer_id(), parts.relaying);
         let identify =
             identify::Config::new_with_signed_peer_record(PROTOCOL_VERSION.to_owned(), keypair)
