@@ -140,7 +140,7 @@ fn pins_come_in_pages_and_by_name_and_state() {
     let text = said(repo, &["pins", "--limit=2"]);
     assert!(text.contains(&format!("Next: pinmesh pins --after={}", everything[1])), "{text}");
     let (status, body) = call(repo, "sync/pins?state=fine");
-    assert_eq!(status, 500, "{body}");
+    assert_eq!(status, 400, "{body}");
     assert!(body.contains("is no state of a pin"), "{body}");
     let (status, body) = call(repo, "sync/pins?after=nonsense");
     assert_eq!(status, 400, "{body}");
@@ -224,7 +224,7 @@ fn what_changes_is_told_as_it_happens_and_lists_are_compared() {
     let (status, body) = call(one, "sync/diff");
     assert_eq!(status, 400, "{body}");
     let (status, body) = call(one, "sync/diff?peer=nobody");
-    assert!(status == 500 && body.contains("no member has the id"), "{body}");
+    assert!(status == 400 && body.contains("no member has the id"), "{body}");
     connect(one, two);
     let status = wait(one, |status| {
         let other = &status["Members"][1];
