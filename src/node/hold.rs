@@ -74,7 +74,8 @@ impl Content for Held {
     fn room_bytes(&self) -> Option<u64> {
         let repo = self.0.repo();
         let on_volume = volume_room(repo.path());
-        let storage_max = repo.config().storage_max().ok();
+        // Without garbage collection it limits nothing, as in Kubo.
+        let storage_max = repo.config().storage_max().ok().filter(|_| self.0.enable_gc());
         let used = self.0.store().stats().ok().map(|stats| stats.bytes_on_disk);
         let in_limit = storage_max.zip(used).map(|(most, used)| most.saturating_sub(used));
         [on_volume, in_limit].into_iter().flatten().min()
