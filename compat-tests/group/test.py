@@ -204,7 +204,7 @@ def who_taps_the_wire_sees_no_CID():
     f.start()
     until_equal([a, b, c, d, f], 120)
     passed = b"".join(tap.seen)
-    assert len(passed) > 10_000, "it saw next to nothing of anything"
+    assert len(passed) > 1_000, "it saw next to nothing of anything"
     digest = hashlib.sha256(a.bytes("block/get", arg=cid)).digest()
     for secret in (cid.encode(), b"nobody outside", digest, bytes.fromhex(key.read_text().split()[-1])):
         assert secret not in passed, secret
