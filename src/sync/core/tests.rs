@@ -6,6 +6,8 @@ use crate::sync::record::Live;
 use crate::sync::store::Memory;
 use crate::sync::testing::{Key as Signer, any_cid};
 
+mod figures;
+
 const START_MS: u64 = 1_700_000_000_000;
 
 struct Node {
@@ -13,10 +15,12 @@ struct Node {
     store: Memory,
 }
 
-/// What a meeting has cost: questions and bytes by what was asked.
+/// What a meeting has cost: questions, and bytes of questions and answers without records.
 #[derive(Debug, Default)]
 struct Cost {
     questions: Vec<&'static str>,
+    /// Of the longest question.
+    question_bytes: usize,
     bytes: usize,
     records: usize,
 }
@@ -68,6 +72,7 @@ fn note(cost: &mut Cost, bytes: &[u8]) {
     match Message::decode(bytes).unwrap().1 {
         Message::Fetch(fetch) => {
             cost.bytes += bytes.len();
+            cost.question_bytes = cost.question_bytes.max(bytes.len());
             cost.questions.push(match fetch.ask {
                 Ask::Vector { .. } => "vector",
                 Ask::Sketch { .. } => "sketch",
@@ -155,17 +160,21 @@ fn who_comes_back_asks_once_for_what_it_missed() {
 
 /// Lost pushes: the nodes stay connected, and each has `differences` pins that the other lacks.
 fn differ(differences: u64, config: impl Fn(&mut Config)) -> Cost {
-    let (mut nodes, ms) = pair(2_000, config);
-    nodes[0].pin(ms + 10, 10_000..10_000 + differences);
-    nodes[1].pin(ms + 20, 20_000..20_000 + differences);
-    for node in &mut nodes {
+    differ_among(2_000, [differences, differences], config)
+}
+
+/// The same among `common` pins, with so many of each node's own.
+fn differ_among(common: u64, own: [u64; 2], config: impl Fn(&mut Config)) -> Cost {
+    let (mut nodes, ms) = pair(common, config);
+    for (number, node) in nodes.iter_mut().enumerate() {
+        let first = common + 10_000_000 * (number as u64 + 1);
+        node.pin(ms + 10, first..first + own[number]);
         // The push of it is lost.
         let _ = node.step(ms + 50, Event::Tick);
     }
     let (_, cost) = talk(&mut nodes, ms + 2_100, false);
-    let expected = 2_000 + 2 * differences as u32;
     assert!(equal(&nodes), "{cost:?}");
-    assert_eq!(nodes[0].core.roots().live_count, expected);
+    assert_eq!(u64::from(nodes[0].core.roots().live_count), common + own[0] + own[1]);
     cost
 }
 
