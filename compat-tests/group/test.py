@@ -230,9 +230,37 @@ def a_dead_CID_delays_no_other():
     g.stop()
 
 
+def who_waits_is_told_when_all_members_hold_it():
+    cid = a.json("add", [("f", content(next(seeds), 1_000_000))], pin="true", wait=4)["Hash"]
+    assert all(cid in one.pins() for one in (a, b, c, d))
+    block = b.json("block/put", [("b", fresh())], cid_codec="raw")["Key"]
+    b.json("pin/add", arg=block, wait=4)
+    assert all(block in one.pins() for one in (a, b, c, d))
+
+
+def what_two_are_to_hold_is_held_by_two_and_read_by_all():
+    data = fresh()
+    cid = a.json("add", [("f", data)], pin="true", replication_min=2, replication_max=2, meta_project="x")["Hash"]
+    until(lambda: sum(cid in one.pins() for one in (a, b, c, d)) == 2)
+    pin = next(pin for pin in d.lines("sync/pins") if pin["Cid"] == cid)
+    assert (pin["ReplicationMin"], pin["ReplicationMax"], pin["Meta"]) == (2, 2, {"project": "x"}), pin
+    for one in (a, b, c, d):
+        assert one.bytes("cat", arg=cid) == data
+    c.json("pin/rm", arg=cid)
+    until_equal([a, b, c, d])
+
+
+def a_pin_that_ends_is_gone_everywhere_then():
+    cid = b.json("add", [("f", fresh())], pin="true", expire_in="4s", wait=4)["Hash"]
+    until(lambda: not any(cid in one.pins() for one in (a, b, c, d)))
+    until_equal([a, b, c, d])
+
+
 CHECKS = [all_start_and_agree_on_nothing, what_is_added_on_one_is_pinned_and_read_on_the_others_without_it,
           a_directory_with_wrap_and_several_roots_arrives, what_is_removed_on_one_goes_everywhere_even_where_it_was_off,
-          names_direct_pins_updates_and_other_ways_to_pin_arrive, what_both_sides_of_a_partition_changed_is_merged,
+          names_direct_pins_updates_and_other_ways_to_pin_arrive,
+          who_waits_is_told_when_all_members_hold_it, what_two_are_to_hold_is_held_by_two_and_read_by_all,
+          a_pin_that_ends_is_gone_everywhere_then, what_both_sides_of_a_partition_changed_is_merged,
           a_dead_CID_delays_no_other, who_comes_late_gets_10_000_pins, all_are_stopped_and_find_each_other_again_by_themselves,
           what_was_acknowledged_is_there_after_members_were_killed_under_load, who_has_another_key_learns_nothing,
           who_taps_the_wire_sees_no_CID]

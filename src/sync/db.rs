@@ -153,6 +153,31 @@ pub fn live_neighbours(c: &Connection, key: &Key) -> Result<(Option<Key>, Option
     Ok((before, after))
 }
 
+/// At most `limit` live records whose pins have ended: those of `own` at `now_ms`, those of others
+/// at `others_ms`; on the connection of the caller.
+///
+/// # Errors
+/// When the database fails, or a record is damaged.
+pub fn ended(
+    c: &Connection,
+    own: &Author,
+    (now_ms, others_ms): (u64, u64),
+    limit: usize,
+) -> Result<Vec<Record>, Error> {
+    let mut statement = c.prepare_cached(
+        "SELECT record FROM sync_end JOIN sync_record USING (key)
+         WHERE kind = ?1 AND time <= ?2 AND (author = ?3 OR time <= ?4) ORDER BY time LIMIT ?5",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (now, others) = (to_sql(now_ms), to_sql(others_ms));
+    let mut rows = statement.query(params![Kind::Live.number(), now, own.0, others, limit])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(record(row.get_ref(0)?.as_blob().unwrap_or_default())?);
+    }
+    Ok(records)
+}
+
 const SIGN: u64 = 1 << 63;
 
 fn to_sql(time: u64) -> i64 {

@@ -8,6 +8,7 @@ use crate::db::{self, Transaction};
 use crate::ipld::{Cid, codec};
 use crate::node::{Error, first_start};
 use crate::pins::{self, Mode, Pin};
+use crate::sync::Record;
 use crate::sync::core::Op;
 
 /// Changes that are recorded in one transaction, of those that wait for it.
@@ -197,6 +198,18 @@ pub(super) fn record_waiting(entry: &mut Entry<'_>) -> Result<bool, Error> {
     }
     record(entry, &touched)?;
     Ok(is_full)
+}
+
+/// Removes pins of the group whose time has passed: those that this node has made, and, after a
+/// while, those of others too, which may be gone. Some at a time; whether there are more.
+pub(super) fn remove_ended(entry: &mut Entry<'_>) -> Result<bool, Error> {
+    if !entry.may_record()? {
+        return Ok(false);
+    }
+    let ended = entry.ended(UNRECORDED_AT_ONCE as usize)?;
+    let unpin = |record: &Record| Op::Unpin(record.cid().clone(), Some("expired".to_owned()));
+    entry.author(&ended.iter().map(unpin).collect::<Vec<_>>())?;
+    Ok(ended.len() == UNRECORDED_AT_ONCE as usize)
 }
 
 fn waiting(tx: &Transaction<'_>) -> Result<Vec<(Vec<u8>, String)>, db::Error> {

@@ -31,6 +31,9 @@ use crate::sync::{Author, Group, Kind, Record, Signer, db as tables};
 const GROUP: &str = "service/group";
 /// The number that [`Generation`] compares.
 const GENERATION: &str = "service/generation";
+/// What other members' pins outlast their end at most before this node removes them, in
+/// milliseconds.
+const OTHERS_END_MS: u64 = 3600 * 1000;
 /// The author key of a node whose identity is no Ed25519 key.
 const AUTHOR_FILE: &str = "pinset-author";
 
@@ -355,6 +358,14 @@ impl Ledger {
         Ok(self.0.db.read(|c| self.0.queue.counts(c))?)
     }
 
+    /// Whether the time of a pin has passed that this node is to remove.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(in crate::node) fn has_ended(&self) -> Result<bool, Error> {
+        Ok(!self.0.db.read(|c| self.0.ended(c, 1))?.is_empty())
+    }
+
     /// Whether changes wait to be recorded.
     ///
     /// # Errors
@@ -370,6 +381,12 @@ impl Ledger {
 }
 
 impl Inner {
+    fn ended(&self, c: &Connection, limit: usize) -> Result<Vec<Record>, Error> {
+        let now_ms = self.now().wall_ms;
+        let times = (now_ms, now_ms.saturating_sub(OTHERS_END_MS));
+        Ok(tables::ended(c, &self.author, times, limit)?)
+    }
+
     fn now(&self) -> Now {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // Not from zero on: members were heard before this start.
@@ -413,6 +430,14 @@ impl<'a> Entry<'a> {
     /// Whether the group has it pinned.
     pub(in crate::node) fn is_pinned(&self, cid: &Cid) -> Result<bool, Error> {
         Ok(self.record(cid)?.is_some_and(|record| record.kind() == Kind::Live))
+    }
+
+    /// Records of pins whose time has passed, which this node is to remove.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(in crate::node) fn ended(&self, limit: usize) -> Result<Vec<Record>, Error> {
+        self.inner.ended(self.tx, limit)
     }
 
     /// Whether a record can be made now.

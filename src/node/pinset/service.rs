@@ -347,6 +347,7 @@ impl Service {
                 self.placed = Arc::clone(&roster);
                 self.place_anew().await?;
             }
+            while self.ledger.has_ended()? && self.ledger.write(changes::remove_ended).await? {}
             if counts.unpin_queued > 0 {
                 let complete = self.complete_members(&live_root);
                 self.ledger.write(move |entry| entry.hand_off(&complete)).await?;
