@@ -70,6 +70,10 @@ pub(super) struct Arguments {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
     enable_pubsub_experiment: Option<bool>,
+    /// Tell the group of changed pins at once, though the repository may be an older copy of itself.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    trust_repo: Option<bool>,
     #[command(flatten)]
     group: group::Flags,
     #[command(flatten)]
@@ -203,6 +207,7 @@ fn open(
         is_daemon: true,
         hello_interval_s: group.hello_interval_s,
         update_interval_s: group.update_interval_s,
+        trusts_repo: arguments.trust_repo == Some(true),
     };
     check(&repo, &options, arguments.routing.clone())?;
     Ok((repo, options))

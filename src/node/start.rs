@@ -52,6 +52,8 @@ pub struct Options {
     /// Seconds between two announcements of the pinset when nothing changes, at most; 0: the
     /// default.
     pub update_interval_s: u32,
+    /// Whether pins are recorded at once, even if the repository may be an older copy.
+    pub trusts_repo: bool,
 }
 
 impl Options {
@@ -110,7 +112,8 @@ pub async fn start(repo: Repo, options: Options) -> Result<Running, Error> {
     let replication = replicate::Queue::default();
     let key = swarm_key(&repo, membership.as_ref(), &options)?.filter(|_| options.is_daemon);
     let ledger = key.map(|key| {
-        let own = pinset::Basis { repo: &repo, identity: &identity, key: &key };
+        let is_trusted = options.trusts_repo;
+        let own = pinset::Basis { repo: &repo, identity: &identity, key: &key, is_trusted };
         pinset::Ledger::new(db.clone(), own, replication.clone(), options.intervals())
     });
     let ledger = ledger.transpose()?;

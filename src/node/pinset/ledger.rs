@@ -46,6 +46,8 @@ pub(in crate::node) struct Basis<'a> {
     pub(in crate::node) identity: &'a Identity,
     /// The key of the group.
     pub(in crate::node) key: &'a SwarmKey,
+    /// Whether its database is taken for the one that was written last, whatever it looks like.
+    pub(in crate::node) is_trusted: bool,
 }
 
 /// What is said how often, where it is not the default.
@@ -143,7 +145,7 @@ impl Ledger {
         queue: Queue,
         intervals: Intervals,
     ) -> Result<Self, Error> {
-        let Basis { repo, identity, key } = basis;
+        let Basis { repo, identity, key, is_trusted } = basis;
         let group = Group::derive(&key.psk());
         let seed = author_seed(repo, identity)?;
         let author = signer(&seed)?.author();
@@ -171,7 +173,7 @@ impl Ledger {
                 core: None,
                 openings: 0,
                 is_ahead: false,
-                is_trusted: false,
+                is_trusted,
                 own: Own::default(),
                 roster: Arc::default(),
                 has_changes: false,

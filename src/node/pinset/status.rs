@@ -157,7 +157,7 @@ impl Group {
             }
             (false, false) => {
                 "this repository may be an older copy of itself: what is pinned here is recorded \
-                 once a member was heard"
+                 once a member was heard, or after a start with --trust-repo"
             }
         }
     }

@@ -44,7 +44,8 @@ impl Fixture {
 
     fn ledger(&self, key: u8) -> Ledger {
         let key = SwarmKey::from_bytes([key; 32]);
-        let basis = Basis { repo: &self.repo, identity: &self.identity, key: &key };
+        let basis =
+            Basis { repo: &self.repo, identity: &self.identity, key: &key, is_trusted: false };
         Ledger::new(self.db.clone(), basis, Queue::default(), Intervals::default()).unwrap()
     }
 
