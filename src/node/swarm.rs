@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::about::PROTOCOLS;
+use super::version::OWN_AGENT;
 use super::{Error, Node};
 use crate::net::{self, Bandwidth, Mask, Multiaddr, Network, PeerId, Resources};
 
@@ -155,7 +157,7 @@ impl Node {
             public_key: key.or_else(|| crate::repo::inlined_public_key(peer)).unwrap_or_default(),
             addresses,
             agent: said.map(|said| clean(&said.agent)).unwrap_or_default(),
-            protocols: said.map(|said| shown(&said.protocols)).unwrap_or_default(),
+            protocols: said.map(shown).unwrap_or_default(),
         }
     }
 
@@ -432,11 +434,15 @@ fn is_format(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
-/// What a peer speaks, without what is this program's own: Kubo's clients see Kubo's list.
-fn shown(protocols: &[String]) -> Vec<String> {
-    let mut shown: Vec<String> = protocols
+/// What a peer speaks. Of a node of this program what it says itself when it is asked: Kubo's clients
+/// see Kubo's list, and not what members speak among each other for their pins.
+fn shown(said: &net::Identified) -> Vec<String> {
+    let is_own = said.agent.contains(OWN_AGENT);
+    let mut shown: Vec<String> = said
+        .protocols
         .iter()
         .filter(|name| !name.starts_with(net::OWN_PROTOCOLS))
+        .filter(|name| !is_own || PROTOCOLS.contains(&name.as_str()))
         .map(|name| clean(name))
         .collect();
     shown.sort();

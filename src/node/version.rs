@@ -19,10 +19,13 @@ pub const COMMIT: &str = match option_env!("PINMESH_COMMIT") {
 /// it names the compiler of the Kubo whose behaviour this is.
 pub const GO_VERSION: &str = "go1.26.5";
 
+/// What the agents of nodes of this program have in them, before its version.
+pub(super) const OWN_AGENT: &str = "/pinmesh-";
+
 /// The agent: `kubo/0.44.0/pinmesh-0.1.0`, and `suffix` when there is one.
 #[must_use]
 pub fn agent(suffix: Option<&str>) -> String {
-    let agent = format!("kubo/{KUBO_VERSION}/pinmesh-{VERSION}");
+    let agent = format!("kubo/{KUBO_VERSION}{OWN_AGENT}{VERSION}");
     match suffix.filter(|suffix| !suffix.is_empty()) {
         Some(suffix) => format!("{agent}/{suffix}"),
         None => agent,
