@@ -300,16 +300,23 @@ async fn a_slow_reader_is_sent_no_more_than_it_takes_and_others_do_not_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wants_are_spread_over_the_holders_without_duplicates() {
-    let all = blocks(400, 20_000);
-    let (one, two) = (Node::honest(&all).await, Node::honest(&all).await);
-    let client = Node::honest(&[]).await;
-    client.connect(&one).await;
-    client.connect(&two).await;
-    until(|| client.handle.0.links() == 2).await;
-    let _session = client.want(&all);
-    client.has(all.len()).await;
-    for holder in [&one, &two] {
-        assert!(holder.handle.stat().blocks_sent >= 100, "{:?}", holder.handle.stat());
+    // A holder that says too late what it has is not asked: on a busy machine that may happen.
+    const ATTEMPTS: usize = 10;
+    let all = blocks(3000, 2000);
+    for attempt in 1..=ATTEMPTS {
+        let (one, two) = (Node::honest(&all).await, Node::honest(&all).await);
+        let client = Node::honest(&[]).await;
+        client.connect(&one).await;
+        client.connect(&two).await;
+        until(|| client.handle.0.links() == 2).await;
+        let _session = client.want(&all);
+        client.has(all.len()).await;
+        let stat = client.handle.stat();
+        assert!(stat.dup_blocks_received <= 1, "{stat:?}");
+        let sent = [&one, &two].map(|holder| holder.handle.stat().blocks_sent);
+        if sent.iter().all(|sent| *sent >= 100) {
+            return;
+        }
+        assert!(attempt < ATTEMPTS, "{sent:?}");
     }
-    assert!(client.handle.stat().dup_blocks_received <= 1, "{:?}", client.handle.stat());
 }
