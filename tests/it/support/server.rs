@@ -67,7 +67,7 @@ impl TestServer {
 
     /// The node of a directory that was stopped.
     pub(crate) async fn start_again(directory: TempDir) -> Self {
-        let repo = Repo::open(directory.path(), None).unwrap();
+        let repo = unlocked(&directory).await;
         let config = repo.config();
         let options = start::Options { is_daemon: true, ..start::Options::default() };
         let mut running = start::start(repo, options).await.unwrap();
@@ -153,4 +153,18 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The repository in a directory. Threads of a node that has stopped may hold it for a moment more.
+async fn unlocked(directory: &TempDir) -> Repo {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let opening = async {
+        loop {
+            match Repo::open(directory.path(), None) {
+                Err(repo::Error::Locked { .. }) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, opening).await.expect("the repository is let go")
 }
