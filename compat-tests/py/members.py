@@ -20,7 +20,7 @@ class Member(Node):
         self.name, self.binary, self.where, self.process = name, str(binary), pathlib.Path(where), None
         self.where.mkdir()
         self.repo = self.where / "repo"
-        self.env = dict(os.environ, IPFS_PATH=str(self.repo), GOLOG_LOG_LEVEL="info", PINMESH_HELLOINTERVAL="2", **dict(env))
+        self.env = {**os.environ, "IPFS_PATH": str(self.repo), "GOLOG_LOG_LEVEL": "info", "PINMESH_HELLOINTERVAL": "2", **dict(env)}
         self.repo.mkdir()
         (self.repo / "swarm.key").write_bytes(pathlib.Path(key).read_bytes())
         self.command("init", "--profile=test")
